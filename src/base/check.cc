@@ -1,0 +1,19 @@
+#include "base/check.h"
+
+#include <execinfo.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace pangu {
+
+void check_failed(const char* condition, const char* file, int line, std::string_view note) {
+  std::fprintf(stderr, "CHECK failed: %s at %s:%d%s%.*s\n", condition, file, line,
+               note.empty() ? "" : ": ", static_cast<int>(note.size()), note.data());
+  void* frames[64];
+  const int count = backtrace(frames, 64);
+  backtrace_symbols_fd(frames, count, 2);
+  std::abort();
+}
+
+}  // namespace pangu
