@@ -1,0 +1,95 @@
+#pragma once
+#include <memory>
+#include <span>
+
+#include "base/buffer.h"
+#include "env/env.h"
+#include "rpc/handshake.h"
+#include "runtime/buffer_pool.h"
+#include "runtime/reactor.h"
+#include "runtime/sync.h"
+#include "wire/frame.h"
+#include "wire/method.h"
+
+// The client's side: calls to one server address over one connection, opened when first needed and
+// again after it was lost. Any number of calls may be in flight; frames queued in one loop turn leave
+// in one send.
+namespace pangu::rpc {
+
+struct ChannelOptions {
+  Identity identity;
+  ConnectionKind kind = ConnectionKind::control;
+  Duration connect_timeout = seconds(2);
+  u32 calls_max = 4096;              // in flight; one more is kBusy
+  u64 queued_bytes_max = 64 * kMiB;  // waiting to be sent; beyond it kBusy
+};
+
+struct CallOptions {
+  TaskClass task_class = TaskClass::foreground;
+  Instant deadline = Instant::never();  // required in practice: CHECKed to be set
+  u64 trace_high = 0;
+  u64 trace_low = 0;
+  u32 tenant = 0;
+};
+
+// What is sent after the body: up to two pieces that `owner` keeps alive until the call returns.
+struct Payload {
+  Slice owner;
+  std::array<Bytes, 2> pieces;
+  size_t count = 0;
+};
+
+struct Response {
+  Code code = Code::kOk;  // of the server
+  Slice body;
+  Slice payload;          // contiguous, 4096-aligned
+  // For code != kOk without a body: what the server said.
+  std::string_view text() const { return as_text(body.bytes()); }
+  Error error() const { return Error(code, std::string(text())); }
+};
+
+struct ChannelCounters {
+  u64 calls = 0;
+  u64 connects = 0;
+  u64 connect_failures = 0;
+  u64 losses = 0;   // established connections that broke
+  u64 sends = 0;
+  u64 bytes_sent = 0;
+  u64 bytes_received = 0;
+};
+
+class Channel {
+ public:
+  // `reactor` and `pool` must outlive the channel. `pool` provides reply payloads.
+  Channel(Reactor& reactor, BufferPool& pool, const env::Address& address,
+          const ChannelOptions& options);
+  ~Channel();  // REQUIRES: stop() returned, or the reactor was abandoned
+
+  // Sends a request and waits for its reply. `body` is copied at once. An error means that there is
+  // no reply:
+  //   kConnectFailed   nothing was sent
+  //   kConnectionLost  the connection broke: the server may or may not have acted
+  //   kTimeout         the deadline passed: likewise (a cancel frame is sent)
+  //   kBusy            too much is queued here; nothing was sent
+  //   kWrongCluster, kAuthFailed, kWrongVersion   the handshake was refused
+  //   kClosed          stop() was called
+  Task<Result<Response>> call(wire::Method method, Bytes body, Payload payload,
+                              CallOptions options);
+
+  bool connected() const;
+  // Known after the first successful handshake.
+  Uuid cluster() const;
+  ServerId server() const;
+  const env::Address& address() const;
+  const ChannelCounters& counters() const;
+  // How long the last round trips took (smoothed), for replica choice; 0 until the first.
+  Duration round_trip() const;
+  // Fails the calls in flight with kClosed and waits for the channel's own tasks.
+  Task<void> stop();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pangu::rpc

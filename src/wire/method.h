@@ -1,0 +1,44 @@
+#pragma once
+#include <string_view>
+
+#include "base/types.h"
+
+// Numbers of the methods: part of the wire format, never reused.
+namespace pangu::wire {
+
+enum class Method : u16 {
+  none = 0,
+  // data plane, chunkserver (wire/data_plane.h)
+  append = 1,
+  read = 2,
+  fence = 3,
+  finalize = 4,
+  close = 5,
+  committed = 6,
+  watch = 7,
+  // control plane, chunkserver (wire/control.proto)
+  chunkserver_status = 40,
+  inspect_chunk = 41,
+  // control plane, master: namespace
+  lookup = 100,
+  create_file = 101,
+  make_directory = 102,
+  list = 103,
+  rename = 104,
+  remove = 105,
+  // control plane, master: streams
+  open_for_append = 120,
+  allocate_chunks = 121,
+  release_chunk = 122,
+  report_chunk = 123,
+  publish = 124,
+  get_stream = 125,
+  seal_file = 126,
+  // control plane, master: servers and cluster
+  register_server = 140,
+  heartbeat = 141,
+  cluster_info = 142,
+};
+std::string_view to_string(Method method);
+
+}  // namespace pangu::wire
