@@ -1,9 +1,8 @@
 #include "base/check.h"
 
-#include <execinfo.h>
-
 #include <cstdio>
 #include <cstdlib>
+#include <execinfo.h>
 
 namespace pangu {
 

@@ -11,10 +11,10 @@ namespace pangu {
 
 }  // namespace pangu
 
-#define CHECK(condition)                                       \
-  do {                                                         \
-    if (!(condition)) [[unlikely]]                             \
-      ::pangu::check_failed(#condition, __FILE__, __LINE__);   \
+#define CHECK(condition)                                     \
+  do {                                                       \
+    if (!(condition)) [[unlikely]]                           \
+      ::pangu::check_failed(#condition, __FILE__, __LINE__); \
   } while (0)
 
 #define CHECK_NOTE(condition, note)                                  \

@@ -19,6 +19,8 @@ u32 crc32c_extend(u32 crc, Bytes bytes) {
   return ~state;
 }
 
-u32 crc32c(Bytes bytes) { return crc32c_extend(0, bytes); }
+u32 crc32c(Bytes bytes) {
+  return crc32c_extend(0, bytes);
+}
 
 }  // namespace pangu

@@ -16,8 +16,12 @@ constexpr u64 mix64(u64 x) {
   x *= 0x94d049bb133111ebULL;
   return x ^ (x >> 31);
 }
-constexpr u64 hash64(u64 x) { return mix64(x + 0x9e3779b97f4a7c15ULL); }
-constexpr u64 hash_combine(u64 a, u64 b) { return mix64(a * 0x9e3779b97f4a7c15ULL + hash64(b)); }
+constexpr u64 hash64(u64 x) {
+  return mix64(x + 0x9e3779b97f4a7c15ULL);
+}
+constexpr u64 hash_combine(u64 a, u64 b) {
+  return mix64(a * 0x9e3779b97f4a7c15ULL + hash64(b));
+}
 // Bytes in 8-byte little-endian words through hash_combine, then the length.
 u64 hash64(std::string_view bytes, u64 seed = 0);
 

@@ -1,18 +1,25 @@
 #include "base/ids.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
+#include <fmt/format.h>
 
 namespace pangu {
 
-std::string to_string(FileId id) { return fmt::format("0x{:016x}", id.number); }
+std::string to_string(FileId id) {
+  return fmt::format("0x{:016x}", id.number);
+}
 std::string to_string(const ChunkId& id) {
   return fmt::format("0x{:016x}.{:08x}.{:04x}", id.file.number, id.sequence, id.shard);
 }
-std::string to_string(const Uuid& id) { return fmt::format("{:016x}{:016x}", id.high, id.low); }
-std::string to_string(ServerId id) { return fmt::format("{}", id.number); }
-std::string to_string(Epoch epoch) { return fmt::format("{}", epoch.number); }
+std::string to_string(const Uuid& id) {
+  return fmt::format("{:016x}{:016x}", id.high, id.low);
+}
+std::string to_string(ServerId id) {
+  return fmt::format("{}", id.number);
+}
+std::string to_string(Epoch epoch) {
+  return fmt::format("{}", epoch.number);
+}
 
 namespace {
 // The whole of `text` as hex, or false.
@@ -48,9 +55,10 @@ Result<ChunkId> parse_chunk_id(std::string_view text) {
       !parse_hex(text.substr(0, first), out.file.number) ||
       !parse_hex(text.substr(first + 1, second - first - 1), out.sequence) ||
       !parse_hex(text.substr(second + 1), out.shard)) {
-    return Error(Code::kInvalidArgument,
-                 fmt::format("'{}' is no chunk id: 0xFILE.SEQUENCE.SHARD in hexadecimal is expected",
-                             whole));
+    return Error(
+        Code::kInvalidArgument,
+        fmt::format("'{}' is no chunk id: 0xFILE.SEQUENCE.SHARD in hexadecimal is expected",
+                    whole));
   }
   return out;
 }

@@ -42,19 +42,19 @@ struct ChunkId {
   constexpr auto operator<=>(const ChunkId&) const = default;
 };
 
-// Where one replica lives. The device uuid, made at format, names the place: a server whose disk was
-// replaced carries another one and so can never pass for the old place (PROTOCOL rule 5).
+// Where one replica lives. The device uuid, made at format, names the place: a server whose disk
+// was replaced carries another one and so can never pass for the old place (PROTOCOL rule 5).
 struct Location {
   ServerId server;
   Uuid device;
   constexpr auto operator<=>(const Location&) const = default;
 };
 
-std::string to_string(FileId id);           // 0x00000000000000a7
-std::string to_string(const ChunkId& id);   // 0x00000000000000a7.00000003.0000
-std::string to_string(const Uuid& id);      // 32 hex digits
-std::string to_string(ServerId id);         // 7
-std::string to_string(Epoch epoch);         // 3
+std::string to_string(FileId id);          // 0x00000000000000a7
+std::string to_string(const ChunkId& id);  // 0x00000000000000a7.00000003.0000
+std::string to_string(const Uuid& id);     // 32 hex digits
+std::string to_string(ServerId id);        // 7
+std::string to_string(Epoch epoch);        // 3
 Result<Uuid> parse_uuid(std::string_view text);
 // Accepts what to_string(ChunkId) prints.
 Result<ChunkId> parse_chunk_id(std::string_view text);

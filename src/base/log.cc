@@ -74,10 +74,18 @@ std::string_view level_name(LogLevel level) {
   return "?";
 }
 
-void set_log_level(LogLevel level) { g_level.store(level, std::memory_order_relaxed); }
-LogLevel log_level() { return g_level.load(std::memory_order_relaxed); }
-void log_attach_drainer(bool attached) { g_drained.store(attached, std::memory_order_release); }
-u64 log_lines_dropped() { return g_dropped.load(std::memory_order_relaxed); }
+void set_log_level(LogLevel level) {
+  g_level.store(level, std::memory_order_relaxed);
+}
+LogLevel log_level() {
+  return g_level.load(std::memory_order_relaxed);
+}
+void log_attach_drainer(bool attached) {
+  g_drained.store(attached, std::memory_order_release);
+}
+u64 log_lines_dropped() {
+  return g_dropped.load(std::memory_order_relaxed);
+}
 
 void set_log_sink(LogSink sink, void* context) {
   g_sink = sink;

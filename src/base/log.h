@@ -1,14 +1,13 @@
 #pragma once
+#include <fmt/core.h>
 #include <string>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include "base/types.h"
 
-// Asynchronous logging. The calling thread formats into its own lock-free ring and goes on: it never
-// writes a file, takes a lock or waits. A drainer (env/linux/log_thread.h) stamps the time and
-// writes. Without a drainer, lines go to stderr at once (tests, small tools). A simulated world
+// Asynchronous logging. The calling thread formats into its own lock-free ring and goes on: it
+// never writes a file, takes a lock or waits. A drainer (env/linux/log_thread.h) stamps the time
+// and writes. Without a drainer, lines go to stderr at once (tests, small tools). A simulated world
 // installs a direct sink that stamps simulated time.
 namespace pangu {
 
@@ -23,8 +22,8 @@ LogLevel log_level();
 void log_line(LogLevel level, std::string_view text);
 
 using LogSink = void (*)(void* context, LogLevel level, std::string_view text);
-// All lines of the process go straight to `sink` on the calling thread (nullptr: back to the rings).
-// Not thread safe: for simulation and for process start.
+// All lines of the process go straight to `sink` on the calling thread (nullptr: back to the
+// rings). Not thread safe: for simulation and for process start.
 void set_log_sink(LogSink sink, void* context);
 
 // For the drainer: while `attached`, lines stay in the rings until log_drain takes them.

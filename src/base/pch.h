@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fmt/format.h>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,5 +26,3 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include <fmt/format.h>

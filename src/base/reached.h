@@ -17,10 +17,10 @@ void for_each_reached_mark(void (*visit)(void* context, const ReachedMark& mark)
 
 }  // namespace pangu
 
-#define REACHED(name)                                                                     \
-  do {                                                                                    \
-    static ::pangu::u64 reached_count = 0;                                                \
-    [[gnu::section("pangu_reached"), gnu::used]] static constinit ::pangu::ReachedMark    \
-        reached_mark{name, &reached_count};                                               \
-    __atomic_fetch_add(&reached_count, 1, __ATOMIC_RELAXED);                              \
+#define REACHED(name)                                                                       \
+  do {                                                                                      \
+    static ::pangu::u64 reached_count = 0;                                                  \
+    [[gnu::section("pangu_reached"),                                                        \
+      gnu::used]] static constinit ::pangu::ReachedMark reached_mark{name, &reached_count}; \
+    __atomic_fetch_add(&reached_count, 1, __ATOMIC_RELAXED);                                \
   } while (0)

@@ -104,9 +104,9 @@ class [[nodiscard]] Result<void> {
  public:
   using value_type = void;
   Result() = default;
-  Result(Unit) {}                                            // NOLINT
-  Result(Error error) : error_(std::move(error)) {}          // NOLINT
-  Result(Code code) {                                        // NOLINT
+  Result(Unit) {}                                    // NOLINT
+  Result(Error error) : error_(std::move(error)) {}  // NOLINT
+  Result(Code code) {                                // NOLINT
     if (code != Code::kOk) {
       error_.emplace(code);
     }
@@ -129,7 +129,9 @@ class [[nodiscard]] Result<void> {
 };
 
 using Status = Result<void>;
-inline Status ok_status() { return {}; }
+inline Status ok_status() {
+  return {};
+}
 
 }  // namespace pangu
 
@@ -141,16 +143,14 @@ inline Status ok_status() { return {}; }
   if (!temp.ok()) [[unlikely]]                \
     ret std::move(temp).error();              \
   auto& name = *temp
-#define TRY(name, expression) \
-  TRY_IMPL(PANGU_CONCAT(try_, __LINE__), name, expression, return)
-#define CO_TRY(name, expression) \
-  TRY_IMPL(PANGU_CONCAT(try_, __LINE__), name, expression, co_return)
+#define TRY(name, expression) TRY_IMPL(PANGU_CONCAT(try_, __LINE__), name, expression, return)
+#define CO_TRY(name, expression) TRY_IMPL(PANGU_CONCAT(try_, __LINE__), name, expression, co_return)
 // For a Status, or a Result whose value is not needed.
-#define TRY_VOID_IMPL(temp, expression, ret)                \
-  do {                                                      \
+#define TRY_VOID_IMPL(temp, expression, ret)                 \
+  do {                                                       \
     if (auto temp = (expression); !temp.ok()) [[unlikely]] { \
-      ret std::move(temp).error();                          \
-    }                                                       \
+      ret std::move(temp).error();                           \
+    }                                                        \
   } while (0)
 #define TRY_VOID(expression) TRY_VOID_IMPL(PANGU_CONCAT(try_, __LINE__), expression, return)
 #define CO_TRY_VOID(expression) TRY_VOID_IMPL(PANGU_CONCAT(try_, __LINE__), expression, co_return)

@@ -16,14 +16,30 @@ struct Duration {
   constexpr i64 ms() const { return ns / 1'000'000; }
   constexpr double seconds() const { return static_cast<double>(ns) / 1e9; }
 };
-constexpr Duration nanoseconds(i64 n) { return {n}; }
-constexpr Duration microseconds(i64 n) { return {n * 1000}; }
-constexpr Duration milliseconds(i64 n) { return {n * 1'000'000}; }
-constexpr Duration seconds(i64 n) { return {n * 1'000'000'000}; }
-constexpr Duration operator+(Duration a, Duration b) { return {a.ns + b.ns}; }
-constexpr Duration operator-(Duration a, Duration b) { return {a.ns - b.ns}; }
-constexpr Duration operator*(Duration a, i64 n) { return {a.ns * n}; }
-constexpr Duration operator/(Duration a, i64 n) { return {a.ns / n}; }
+constexpr Duration nanoseconds(i64 n) {
+  return {n};
+}
+constexpr Duration microseconds(i64 n) {
+  return {n * 1000};
+}
+constexpr Duration milliseconds(i64 n) {
+  return {n * 1'000'000};
+}
+constexpr Duration seconds(i64 n) {
+  return {n * 1'000'000'000};
+}
+constexpr Duration operator+(Duration a, Duration b) {
+  return {a.ns + b.ns};
+}
+constexpr Duration operator-(Duration a, Duration b) {
+  return {a.ns - b.ns};
+}
+constexpr Duration operator*(Duration a, i64 n) {
+  return {a.ns * n};
+}
+constexpr Duration operator/(Duration a, i64 n) {
+  return {a.ns / n};
+}
 
 struct Instant {
   i64 ns = 0;
@@ -33,7 +49,11 @@ struct Instant {
 constexpr Instant operator+(Instant t, Duration d) {
   return d.ns >= Instant::never().ns - t.ns ? Instant::never() : Instant{t.ns + d.ns};
 }
-constexpr Instant operator-(Instant t, Duration d) { return {t.ns - d.ns}; }
-constexpr Duration operator-(Instant a, Instant b) { return {a.ns - b.ns}; }
+constexpr Instant operator-(Instant t, Duration d) {
+  return {t.ns - d.ns};
+}
+constexpr Duration operator-(Instant a, Instant b) {
+  return {a.ns - b.ns};
+}
 
 }  // namespace pangu

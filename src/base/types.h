@@ -19,5 +19,7 @@ inline constexpr u64 kTiB = 1024 * kGiB;
 constexpr u64 round_up(u64 value, u64 multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
-constexpr u64 round_down(u64 value, u64 multiple) { return value / multiple * multiple; }
+constexpr u64 round_down(u64 value, u64 multiple) {
+  return value / multiple * multiple;
+}
 }  // namespace pangu

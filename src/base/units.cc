@@ -1,8 +1,7 @@
 #include "base/units.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
+#include <fmt/format.h>
 
 namespace pangu {
 
@@ -45,8 +44,9 @@ Result<u64> parse_size(std::string_view text) {
       return bytes;
     }
   }
-  return Error(Code::kInvalidArgument,
-               fmt::format("'{}' is no size: write a whole number and k, M, G or T, as in 64M", text));
+  return Error(
+      Code::kInvalidArgument,
+      fmt::format("'{}' is no size: write a whole number and k, M, G or T, as in 64M", text));
 }
 
 Result<Duration> parse_duration(std::string_view text) {
@@ -69,9 +69,10 @@ Result<Duration> parse_duration(std::string_view text) {
       return seconds(n * 3600);
     }
   }
-  return Error(Code::kInvalidArgument,
-               fmt::format("'{}' is no duration: write a whole number and us, ms, s, m or h, as in 10ms",
-                           text));
+  return Error(
+      Code::kInvalidArgument,
+      fmt::format("'{}' is no duration: write a whole number and us, ms, s, m or h, as in 10ms",
+                  text));
 }
 
 std::string format_size(u64 bytes) {

@@ -13,7 +13,7 @@ namespace pangu {
 Result<u64> parse_size(std::string_view text);
 // "10ms", "500us", "2s", "1m"; a bare number is refused, because its unit would be a guess.
 Result<Duration> parse_duration(std::string_view text);
-std::string format_size(u64 bytes);         // "64.0 MiB", "512 B"
-std::string format_duration(Duration d);    // "187 us", "2.1 ms", "3.0 s"
+std::string format_size(u64 bytes);       // "64.0 MiB", "512 B"
+std::string format_duration(Duration d);  // "187 us", "2.1 ms", "3.0 s"
 
 }  // namespace pangu

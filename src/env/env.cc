@@ -1,11 +1,10 @@
 #include "env/env.h"
 
 #include <arpa/inet.h>
-#include <fmt/format.h>
-
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <fmt/format.h>
 
 namespace pangu::env {
 
@@ -13,7 +12,9 @@ namespace {
 constexpr std::array<u8, 12> kV4Prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 }  // namespace
 
-bool Address::is_v4() const { return std::equal(kV4Prefix.begin(), kV4Prefix.end(), ip.begin()); }
+bool Address::is_v4() const {
+  return std::equal(kV4Prefix.begin(), kV4Prefix.end(), ip.begin());
+}
 
 bool Address::is_loopback() const {
   if (is_v4()) {

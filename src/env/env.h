@@ -4,18 +4,17 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
-
 #include <sys/uio.h>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/time.h"
 
-// The doors to the world: clock, disk, network, randomness, background threads. One Env per reactor;
-// env/linux talks to the kernel (io_uring, or epoll and a thread pool where io_uring is forbidden),
-// env/sim to a simulated world driven from one seed. Nothing outside src/env and src/runtime calls
-// the operating system for any of these.
+// The doors to the world: clock, disk, network, randomness, background threads. One Env per
+// reactor; env/linux talks to the kernel (io_uring, or epoll and a thread pool where io_uring is
+// forbidden), env/sim to a simulated world driven from one seed. Nothing outside src/env and
+// src/runtime calls the operating system for any of these.
 //
 // Operations are completion based. The caller owns the operation object and the memory it names;
 // both must stay in place until `done` is called. `done` runs inside Env::poll or Env::wait, on the
@@ -44,7 +43,8 @@ struct Operation {
 inline constexpr size_t kPiecesMax = 4;
 
 enum class Durability : u8 {
-  volatile_write,  // may sit in a volatile cache until the next flush that starts after it completed
+  volatile_write,  // may sit in a volatile cache until the next flush that starts after it
+                   // completed
   durable_write,   // on stable media when `done` is called (RWF_DSYNC)
 };
 
@@ -68,11 +68,11 @@ class File {
 };
 
 struct OpenOptions {
-  bool create = false;      // make it if it is absent
-  bool exclusive = false;   // with create: AlreadyExists if it is there
+  bool create = false;     // make it if it is absent
+  bool exclusive = false;  // with create: AlreadyExists if it is there
   bool read_only = false;
-  bool direct = false;      // O_DIRECT where the file system has it
-  bool lock = false;        // exclusive lock while open; InUse if another process holds it
+  bool direct = false;  // O_DIRECT where the file system has it
+  bool lock = false;    // exclusive lock while open; InUse if another process holds it
 };
 
 // Names and whole small files. Blocking, for start-up and rare administration only.
@@ -136,9 +136,9 @@ class Env {
  public:
   virtual ~Env() = default;
 
-  virtual Instant now() = 0;         // monotonic; cheap
-  virtual i64 wall_clock_us() = 0;   // microseconds since 1970: for people, never for decisions
-  virtual u64 random() = 0;          // unpredictable in production, from the seed in simulation
+  virtual Instant now() = 0;        // monotonic; cheap
+  virtual i64 wall_clock_us() = 0;  // microseconds since 1970: for people, never for decisions
+  virtual u64 random() = 0;         // unpredictable in production, from the seed in simulation
   // How often the kernel took this thread off its core against its will, so far.
   virtual u64 preemptions() = 0;
   virtual FileSystem& files() = 0;

@@ -12,8 +12,8 @@
 #include "wire/method.h"
 
 // The client's side: calls to one server address over one connection, opened when first needed and
-// again after it was lost. Any number of calls may be in flight; frames queued in one loop turn leave
-// in one send.
+// again after it was lost. Any number of calls may be in flight; frames queued in one loop turn
+// leave in one send.
 namespace pangu::rpc {
 
 struct ChannelOptions {
@@ -42,7 +42,7 @@ struct Payload {
 struct Response {
   Code code = Code::kOk;  // of the server
   Slice body;
-  Slice payload;          // contiguous, 4096-aligned
+  Slice payload;  // contiguous, 4096-aligned
   // For code != kOk without a body: what the server said.
   std::string_view text() const { return as_text(body.bytes()); }
   Error error() const { return Error(code, std::string(text())); }
@@ -52,7 +52,7 @@ struct ChannelCounters {
   u64 calls = 0;
   u64 connects = 0;
   u64 connect_failures = 0;
-  u64 losses = 0;   // established connections that broke
+  u64 losses = 0;  // established connections that broke
   u64 sends = 0;
   u64 bytes_sent = 0;
   u64 bytes_received = 0;

@@ -12,8 +12,8 @@ template <class Reply, class Request>
 Task<Result<Reply>> call_control(Channel& channel, wire::Method method, Request request,
                                  CallOptions options) {
   const std::string bytes = request.SerializeAsString();
-  auto response = co_await channel.call(method, as_bytes_of(std::string_view(bytes)), Payload{},
-                                        options);
+  auto response =
+      co_await channel.call(method, as_bytes_of(std::string_view(bytes)), Payload{}, options);
   if (!response.ok()) {
     co_return std::move(response).error();
   }

@@ -13,9 +13,9 @@ using ClusterKey = std::array<std::byte, 32>;
 enum class ConnectionKind : u8 { control = 0, data = 1 };
 
 struct Identity {
-  Uuid cluster;                    // zero: a client that has not learned it yet accepts any
-  ServerId server;                 // zero: not a server
-  std::optional<ClusterKey> key;   // none: no authentication, loopback only
+  Uuid cluster;                   // zero: a client that has not learned it yet accepts any
+  ServerId server;                // zero: not a server
+  std::optional<ClusterKey> key;  // none: no authentication, loopback only
 };
 
 }  // namespace pangu::rpc

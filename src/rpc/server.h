@@ -13,7 +13,8 @@
 // Invariants
 // 1. A connection's frames are read in order; its requests run concurrently; replies leave in the
 //    order they are ready, all that are ready in one loop turn in one send.
-// 2. Payload bytes in flight on a connection never exceed its credit; over all connections they never
+// 2. Payload bytes in flight on a connection never exceed its credit; over all connections they
+// never
 //    exceed `receive_bytes_max`. Without room the connection is not read on before its payload.
 // 3. A malformed frame closes that connection and is counted; nothing else is hurt.
 // 4. A request whose deadline passed before it could start is answered kBusy/kTimeout, not run.
@@ -36,9 +37,9 @@ struct ServerCounters {
   u64 requests = 0;
   u64 bad_frames = 0;
   u64 handshakes_refused = 0;
-  u64 sends = 0;           // send operations; replies / sends = how well replies are batched
+  u64 sends = 0;  // send operations; replies / sends = how well replies are batched
   u64 replies = 0;
-  u64 payload_waits = 0;   // times a connection waited for receive room
+  u64 payload_waits = 0;  // times a connection waited for receive room
   u64 bytes_received = 0;
   u64 bytes_sent = 0;
 };

@@ -1,7 +1,6 @@
 #pragma once
 #include <array>
 #include <string>
-
 #include <sys/uio.h>
 
 #include "base/buffer.h"
@@ -21,10 +20,10 @@ struct Request {
   u64 trace_high = 0;
   u64 trace_low = 0;
   u32 tenant = 0;
-  Instant deadline;   // this process's clock; Instant::never() if the caller set none
-  Instant received;   // when the header had arrived
+  Instant deadline;  // this process's clock; Instant::never() if the caller set none
+  Instant received;  // when the header had arrived
   Slice body;
-  Slice payload;      // as placed by Service::place
+  Slice payload;  // as placed by Service::place
   env::Address peer;
 };
 
@@ -33,8 +32,8 @@ struct Reply {
   Code code = Code::kOk;
   // Error text if code is not kOk and `body` is empty; a data-plane struct may accompany a code.
   std::string text;
-  std::string body;      // bytes of a struct or of a Protobuf message
-  Slice payload;         // sent as is, after the body
+  std::string body;  // bytes of a struct or of a Protobuf message
+  Slice payload;     // sent as is, after the body
   Reply() = default;
   explicit Reply(const Error& error) : code(error.code()), text(error.context()) {}
 };

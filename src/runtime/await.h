@@ -61,7 +61,9 @@ struct FlushAwaiter : OperationAwaiter<FlushAwaiter> {
   explicit FlushAwaiter(env::File& f) : file(f) {}
   void start() { file.flush(*this); }
 };
-inline FlushAwaiter async_flush(env::File& file) { return FlushAwaiter(file); }
+inline FlushAwaiter async_flush(env::File& file) {
+  return FlushAwaiter(file);
+}
 
 struct ReceiveAwaiter : OperationAwaiter<ReceiveAwaiter> {
   env::Socket& socket;
@@ -176,7 +178,9 @@ struct SleepAwaiter : Ready {
   }
   void await_resume() const noexcept {}
 };
-inline SleepAwaiter sleep_until(Instant when) { return SleepAwaiter(when); }
+inline SleepAwaiter sleep_until(Instant when) {
+  return SleepAwaiter(when);
+}
 inline SleepAwaiter sleep_for(Duration duration) {
   return SleepAwaiter(Reactor::current().now() + duration);
 }
@@ -200,9 +204,13 @@ struct YieldAwaiter : Ready {
   }
   void await_resume() const noexcept {}
 };
-inline YieldAwaiter yield_now() { return YieldAwaiter(false); }
+inline YieldAwaiter yield_now() {
+  return YieldAwaiter(false);
+}
 // For long loops: yields only when this resumption has used up its slice.
-inline YieldAwaiter yield_if_expired() { return YieldAwaiter(true); }
+inline YieldAwaiter yield_if_expired() {
+  return YieldAwaiter(true);
+}
 
 // The context (name, class, reactor) of the task that awaits it.
 struct ThisContext {
@@ -215,6 +223,8 @@ struct ThisContext {
   }
   TaskContext& await_resume() const noexcept { return *context; }
 };
-inline ThisContext this_context() { return {}; }
+inline ThisContext this_context() {
+  return {};
+}
 
 }  // namespace pangu

@@ -41,8 +41,12 @@ thread_local FreeLists t_lists;
 
 #ifdef PANGU_ASAN
 // The sanitizer must see each frame's own life.
-void* frame_allocate(size_t size) { return ::operator new(size); }
-void frame_free(void* frame, size_t) { ::operator delete(frame); }
+void* frame_allocate(size_t size) {
+  return ::operator new(size);
+}
+void frame_free(void* frame, size_t) {
+  ::operator delete(frame);
+}
 #else
 void* frame_allocate(size_t size) {
   if (size > kLargest) {

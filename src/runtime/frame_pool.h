@@ -1,8 +1,9 @@
 #pragma once
 #include <cstddef>
 
-// Coroutine frames come from per-thread free lists by size class, so the data path allocates nothing
-// after warm-up. A frame must be freed on the thread that made it (a task never leaves its reactor).
+// Coroutine frames come from per-thread free lists by size class, so the data path allocates
+// nothing after warm-up. A frame must be freed on the thread that made it (a task never leaves its
+// reactor).
 namespace pangu {
 
 void* frame_allocate(size_t size);

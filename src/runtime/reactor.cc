@@ -8,7 +8,8 @@ namespace {
 thread_local Reactor* t_current = nullptr;
 }  // namespace
 
-// The root of a task tree: a coroutine of its own that awaits the spawned Task and then frees itself.
+// The root of a task tree: a coroutine of its own that awaits the spawned Task and then frees
+// itself.
 struct RootPromise : PromiseBase, ListNode {
   TaskContext own_context;
   Ready ready;
@@ -17,9 +18,7 @@ struct RootPromise : PromiseBase, ListNode {
     using promise_type = RootPromise;
     std::coroutine_handle<RootPromise> handle;
   };
-  Root get_return_object() {
-    return Root{std::coroutine_handle<RootPromise>::from_promise(*this)};
-  }
+  Root get_return_object() { return Root{std::coroutine_handle<RootPromise>::from_promise(*this)}; }
   std::suspend_always initial_suspend() const noexcept { return {}; }
   struct Finish {
     bool await_ready() const noexcept { return false; }
@@ -34,17 +33,23 @@ struct RootPromise : PromiseBase, ListNode {
 };
 
 namespace {
-RootPromise::Root run_root(Task<void> task) { co_await std::move(task); }
+RootPromise::Root run_root(Task<void> task) {
+  co_await std::move(task);
+}
 }  // namespace
 
 ReactorScope::ReactorScope(Reactor* reactor) : previous_(std::exchange(t_current, reactor)) {}
-ReactorScope::~ReactorScope() { t_current = previous_; }
+ReactorScope::~ReactorScope() {
+  t_current = previous_;
+}
 
 Reactor& Reactor::current() {
   CHECK_NOTE(t_current != nullptr, "called outside any reactor's turn");
   return *t_current;
 }
-Reactor* Reactor::current_or_null() { return t_current; }
+Reactor* Reactor::current_or_null() {
+  return t_current;
+}
 
 Reactor::Reactor(env::Env& env, const ReactorOptions& options)
     : env_(env), options_(options), roots_(std::make_unique<IntrusiveList<RootPromise>>()) {

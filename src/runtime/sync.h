@@ -91,8 +91,8 @@ class Semaphore {
   explicit Semaphore(u64 units) : units_(units) {}
   u64 available() const { return units_; }
   bool try_take(u64 units);
-  // False if the deadline passed first; then nothing was taken. May exceed what there is in all only
-  // if somebody will give more.
+  // False if the deadline passed first; then nothing was taken. May exceed what there is in all
+  // only if somebody will give more.
   Task<bool> take(u64 units, Instant deadline = Instant::never());
   void give(u64 units);
 

@@ -64,8 +64,8 @@ class [[nodiscard]] Task {
   struct PromiseOfValue : PromiseOfAny {
     std::optional<T> value;
     Task get_return_object() {
-      return Task(std::coroutine_handle<promise_type>::from_promise(
-          static_cast<promise_type&>(*this)));
+      return Task(
+          std::coroutine_handle<promise_type>::from_promise(static_cast<promise_type&>(*this)));
     }
     template <class U>
     void return_value(U&& result) {

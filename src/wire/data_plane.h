@@ -37,7 +37,8 @@ static_assert(sizeof(ReplyTiming) == 32);
 
 enum AppendFlags : u16 {
   kAppendCreates = 1,  // the chunk may be created by this append (always set at offset 0)
-  kAppendRecovers = 2, // RECOVER_APPEND (PROTOCOL 8): a takeover fills a replica with original bytes
+  kAppendRecovers =
+      2,  // RECOVER_APPEND (PROTOCOL 8): a takeover fills a replica with original bytes
 };
 
 // APPEND and RECOVER_APPEND. The payload is the run on the wire (wire/unit.h). With kAppendCreates
@@ -76,8 +77,8 @@ inline constexpr u16 kHistoryMax = 256;
 // kStale, kNoSpace, kCorrupt, kBusy.
 struct AppendReply {
   ReplyTiming timing;
-  u32 length;     // contiguous durable payload bytes
-  u32 fence;      // kFenced: the replica's fence
+  u32 length;  // contiguous durable payload bytes
+  u32 fence;   // kFenced: the replica's fence
   u32 reserved[4];
 };
 static_assert(sizeof(AppendReply) == 56);
@@ -93,20 +94,20 @@ struct ReadRequest {
   WireChunkId chunk;
   Uuid device;
   u32 offset;
-  u32 length;            // wanted payload bytes, > 0; the reply may be shorter
-  u32 settled_length;    // the length the stream service decided, or kUnsettled
-  u32 epoch;             // kReadRecovers
-  u64 known_committed;   // stream offset the reader knows to be committed (PROTOCOL 30); 0 = none
-  u32 flags;             // ReadFlags
+  u32 length;           // wanted payload bytes, > 0; the reply may be shorter
+  u32 settled_length;   // the length the stream service decided, or kUnsettled
+  u32 epoch;            // kReadRecovers
+  u64 known_committed;  // stream offset the reader knows to be committed (PROTOCOL 30); 0 = none
+  u32 flags;            // ReadFlags
   u32 reserved[3];
 };
 static_assert(sizeof(ReadRequest) == 72);
 
 struct ReadReply {
   ReplyTiming timing;
-  u32 readable;     // chunk length a reader may see here: settled, or the committed length
-  u32 length;       // payload bytes in the units that lie in [offset, offset + wanted, readable)
-  u32 unit_index;   // of the first unit sent
+  u32 readable;    // chunk length a reader may see here: settled, or the committed length
+  u32 length;      // payload bytes in the units that lie in [offset, offset + wanted, readable)
+  u32 unit_index;  // of the first unit sent
   u32 unit_count;
   u32 unit_offset;  // payload offset in the chunk of the first unit's first byte
   u32 valid;        // kCorrupt: valid up to here although `readable` is known to be committed
@@ -130,10 +131,10 @@ struct FenceReply {
   u32 length;  // contiguous durable payload bytes
   u32 unit_count;
   u32 owner_epoch;
-  u32 fence;     // after this call; kFenced: the higher one that refused it
+  u32 fence;  // after this call; kFenced: the higher one that refused it
   u32 chunk_limit;
   u16 history_count;
-  u8 exists;     // 0: a tombstone was stored (PROTOCOL 2)
+  u8 exists;  // 0: a tombstone was stored (PROTOCOL 2)
   u8 copies_max;
   u8 copies_min;
   u8 finalized;  // 1: `length` is the decided one
@@ -184,8 +185,8 @@ struct CommittedEntry {
 static_assert(sizeof(CommittedEntry) == 48);
 inline constexpr u32 kCommittedMax = 1024;
 
-// WATCH: answers when the committed stream offset known here exceeds `beyond`, the chunk stops being
-// open, or the deadline is near; at once if one of them holds already. time 0 = just ask.
+// WATCH: answers when the committed stream offset known here exceeds `beyond`, the chunk stops
+// being open, or the deadline is near; at once if one of them holds already. time 0 = just ask.
 struct WatchRequest {
   WireChunkId chunk;
   Uuid device;
@@ -198,8 +199,8 @@ static_assert(sizeof(WatchRequest) == 56);
 
 struct WatchReply {
   ReplyTiming timing;
-  u64 committed;     // stream offset; base of the chunk if nothing is known
-  u32 length;        // contiguous durable payload bytes
+  u64 committed;  // stream offset; base of the chunk if nothing is known
+  u32 length;     // contiguous durable payload bytes
   u8 exists;
   u8 finalized;
   u8 fenced_or_closed;  // no more appends of the owner: ask the master for the next chunk

@@ -22,8 +22,8 @@ Result<FrameHeader> decode_header(Bytes bytes) {
   }
   const FrameHeader header = load_le<FrameHeader>(bytes.data());
   if (header.magic != kFrameMagic) {
-    return bad(fmt::format("magic {:#010x} is not a pangu frame: is this the right port?",
-                           header.magic));
+    return bad(
+        fmt::format("magic {:#010x} is not a pangu frame: is this the right port?", header.magic));
   }
   if (header.header_crc32c != crc32c(bytes.first(kHeaderBytes - sizeof(u32)))) {
     return bad("header checksum mismatch");

@@ -8,8 +8,8 @@
 //   header (64 bytes) | body (body_len bytes) | payload (payload_len bytes)
 //
 // The body is a fixed little-endian struct (data plane) or a Protobuf message (control plane). The
-// payload is a run of units on its way to or from a medium; units carry their own CRCs, so frames do
-// not checksum the payload again.
+// payload is a run of units on its way to or from a medium; units carry their own CRCs, so frames
+// do not checksum the payload again.
 namespace pangu::wire {
 
 inline constexpr u32 kFrameMagic = 0x554e4150;  // "PANU" little-endian
@@ -30,7 +30,7 @@ enum class FrameType : u8 {
   proof = 3,        // client to server, only where a cluster key is configured
   request = 4,
   reply = 5,
-  cancel = 6,       // the caller no longer wants request_id; no reply is expected
+  cancel = 6,  // the caller no longer wants request_id; no reply is expected
 };
 
 struct FrameHeader {
@@ -48,9 +48,9 @@ struct FrameHeader {
   u64 trace_high;
   u64 trace_low;
   u32 tenant;
-  u32 credit_bytes;  // replies: the connection's byte credit from now on; requests: 0
-  u32 body_crc32c;   // over body
-  u32 header_crc32c; // over the 60 bytes before it
+  u32 credit_bytes;   // replies: the connection's byte credit from now on; requests: 0
+  u32 body_crc32c;    // over body
+  u32 header_crc32c;  // over the 60 bytes before it
 };
 static_assert(sizeof(FrameHeader) == kHeaderBytes);
 static_assert(std::has_unique_object_representations_v<FrameHeader>);

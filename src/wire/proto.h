@@ -9,7 +9,9 @@ inline void set(pb::Uuid& out, const Uuid& id) {
   out.set_high(id.high);
   out.set_low(id.low);
 }
-inline Uuid get(const pb::Uuid& in) { return {.high = in.high(), .low = in.low()}; }
+inline Uuid get(const pb::Uuid& in) {
+  return {.high = in.high(), .low = in.low()};
+}
 inline void set(pb::Chunk& out, const ChunkId& id) {
   out.set_file(id.file.number);
   out.set_sequence(id.sequence);

@@ -8,7 +8,9 @@ namespace pangu::wire {
 
 namespace {
 
-u32 crc_of_unit(const std::byte* unit) { return crc32c({unit, kUnitBytes - sizeof(u32)}); }
+u32 crc_of_unit(const std::byte* unit) {
+  return crc32c({unit, kUnitBytes - sizeof(u32)});
+}
 
 bool all_zero(Bytes bytes) {
   for (const std::byte b : bytes) {
@@ -107,10 +109,11 @@ WirePieces wire_pieces_of(Bytes run) {
 Result<u64> wire_bytes_of(u32 unit_count, u32 data_len) {
   if (unit_count == 0 || unit_count > kRunUnitsMax || data_len == 0 ||
       units_for(data_len) != unit_count) {
-    return Error(Code::kInvalidArgument,
-                 fmt::format("a run of {} units with {} payload bytes cannot exist (1 to {} units of "
-                             "{} bytes, only the last one partial)",
-                             unit_count, data_len, kRunUnitsMax, kUnitDataMax));
+    return Error(
+        Code::kInvalidArgument,
+        fmt::format("a run of {} units with {} payload bytes cannot exist (1 to {} units of "
+                    "{} bytes, only the last one partial)",
+                    unit_count, data_len, kRunUnitsMax, kUnitDataMax));
   }
   return u64{data_len} + u64{unit_count} * kFooterBytes;
 }

@@ -29,10 +29,10 @@ struct UnitFooter {
   u8 version;
   u8 flags;  // 0 in version 1
   u16 data_len;
-  u64 file;      // chunk id: file,
-  u32 sequence;  //           sequence,
-  u16 shard;     //           shard,
-  u16 reserved;  //           0
+  u64 file;           // chunk id: file,
+  u32 sequence;       //           sequence,
+  u16 shard;          //           shard,
+  u16 reserved;       //           0
   u32 unit_index;     // place in the chunk
   u32 epoch;          // the chunk's owner epoch
   u32 end_offset;     // payload bytes of the chunk up to and with this unit

@@ -27,8 +27,9 @@ struct CutRun {
 };
 
 CutRun make_run(u32 data_len, u64 seed) {
-  CutRun run{.start = {.chunk = kChunk, .epoch = {3}, .unit_index = 7, .offset = 1000, .committed = 900},
-          .data_len = data_len};
+  CutRun run{
+      .start = {.chunk = kChunk, .epoch = {3}, .unit_index = 7, .offset = 1000, .committed = 900},
+      .data_len = data_len};
   const auto data = random_bytes(data_len, seed);
   run.bytes.resize(u64{units_for(data_len)} * kUnitBytes, std::byte{0xee});
   const Bytes pieces[] = {Bytes(data).first(data_len / 3), Bytes(data).subspan(data_len / 3)};
