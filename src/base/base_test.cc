@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "base/histogram.h"
 #include "base/intrusive_list.h"
+#include "base/key_values.h"
 #include "base/prng.h"
 #include "base/reached.h"
 #include "base/units.h"
@@ -93,6 +94,17 @@ TEST(Result, CarriesValueOrError) {
   EXPECT_EQ(code_from_number(201), Code::kConflict);
   EXPECT_EQ(code_from_number(60000), Code::kInternal);
   EXPECT_EQ(retry_class(Code::kConnectionLost), Retry::unknown_outcome);
+}
+
+TEST(KeyValues, RoundTripAndErrorsNameTheLine) {
+  const KeyValues values = {{"cluster", "00ff"}, {"server", "7"}};
+  EXPECT_EQ(*parse_key_values("f", format_key_values("a comment", values)), values);
+  EXPECT_EQ(*required_value("f", values, "server"), "7");
+  EXPECT_NE(required_value("f", values, "rack").error().message().find("rack"), std::string::npos);
+  for (const char* bad : {"x", "x = 1", "= \"a\"", "a = \"b", "a = \"b\"\na = \"c\"", "\x01\xff"}) {
+    EXPECT_EQ(parse_key_values("f", bad).code(), Code::kInvalidArgument) << bad;
+  }
+  EXPECT_NE(parse_key_values("f", "\n\nx").error().message().find("line 3"), std::string::npos);
 }
 
 struct Item : ListNode {
