@@ -53,7 +53,9 @@ enum class Durability : u8 {
 class File {
  public:
   virtual ~File() = default;  // REQUIRES: no operation in flight
+  // Fewer bytes than asked for only at the end of the file.
   virtual void read(Operation& op, u64 offset, MutableBytes into) = 0;
+  // All of it or an error.
   // `registered_slot`: BufferBlock::registered_slot of the memory, or -1.
   virtual void write(Operation& op, u64 offset, Bytes from, Durability durability,
                      i32 registered_slot) = 0;
@@ -161,6 +163,8 @@ class Env {
   // Makes [base, base + size) usable as registered memory; returns its slot or -1 (not supported,
   // or beyond the memory-lock limit: everything works without).
   virtual i32 register_memory(std::byte* base, size_t size) = 0;
+  // Before the memory is given back to the system. REQUIRES: no operation on it in flight.
+  virtual void unregister_memory(i32 slot) { (void)slot; }
   virtual std::string_view name() const = 0;  // "io_uring", "epoll", "sim"
 };
 
