@@ -1,0 +1,43 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "base/time.h"
+#include "base/types.h"
+
+// One line that shows how far a transfer is. Only on a terminal; in a pipe nothing is printed.
+namespace pangu::app {
+
+// "big.tar  [=========>          ]  47 %  123.4 MiB  98.1 MiB/s  ETA 1 s". Without `total` neither
+// bar nor ETA.
+std::string progress_line(std::string_view label, u64 done, std::optional<u64> total,
+                          Duration elapsed);
+
+class Progress {
+ public:
+  Progress(std::string label, std::optional<u64> total, Instant now);
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress();  // clears the line
+  // Draws at most ten times a second.
+  void add(u64 bytes, Instant now);
+  // Leaves the finished line on the screen.
+  void finish(Instant now);
+  u64 done() const { return done_; }
+  Duration elapsed(Instant now) const { return now - start_; }
+
+ private:
+  void draw(Instant now);
+  std::string label_;
+  std::optional<u64> total_;
+  Instant start_;
+  Instant drawn_;
+  u64 done_ = 0;
+  bool terminal_ = false;
+  bool on_screen_ = false;
+};
+
+// Whether standard output (1) or error (2) is a terminal.
+bool is_terminal(int fd);
+
+}  // namespace pangu::app
