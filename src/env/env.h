@@ -65,6 +65,8 @@ class File {
   virtual u32 alignment() const = 0;
   // False only if the device says that it has no volatile write cache; unknown counts as volatile.
   virtual bool volatile_cache() const = 0;
+  // A block device has a fixed size and no metadata of its own that a write could change.
+  virtual bool is_block_device() const { return false; }
   // Blocking; for start-up and background use. Extends or cuts a regular file.
   virtual Status resize(u64 bytes) = 0;
 };

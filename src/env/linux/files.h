@@ -24,6 +24,7 @@ class LinuxFile : public File {
   u64 size() const final;
   u32 alignment() const final { return opened_.alignment; }
   bool volatile_cache() const final { return opened_.volatile_cache; }
+  bool is_block_device() const final { return opened_.block_device; }
   Status resize(u64 bytes) final;
 
  protected:
