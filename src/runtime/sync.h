@@ -151,10 +151,12 @@ template <class T>
 Task<void> store_result(Task<T> task, std::optional<T>& into, bool& finished) {
   into.emplace(co_await std::move(task));
   finished = true;
+  Reactor::current().env().wake();  // run_blocking is about to wait
 }
 inline Task<void> store_result_void(Task<void> task, bool& finished) {
   co_await std::move(task);
   finished = true;
+  Reactor::current().env().wake();
 }
 }  // namespace detail
 
