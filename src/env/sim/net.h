@@ -38,7 +38,8 @@ struct NetOptions {
   Duration latency_min = microseconds(15), latency_max = microseconds(80);
   Duration jitter = microseconds(20);  // added per segment; sometimes up to 16 times as much
   Duration loopback_latency = microseconds(8);
-  double slow_rate = 0;  // a segment takes a draw below slow_max more
+  u64 bytes_per_second = 0;  // of each directed link; 0: no limit
+  double slow_rate = 0;      // a segment takes a draw below slow_max more
   Duration slow_max = milliseconds(30);
   double split_rate = 0.15;   // a send arrives in two or three pieces
   double partial_rate = 0.1;  // receive_some gets only a part of what is there
@@ -59,6 +60,7 @@ struct NetCounters {
 struct Link {
   Duration latency = {-1};  // not drawn yet
   Duration extra;           // a slow link
+  Instant wire_free;        // when what was sent so far has left, at NetOptions::bytes_per_second
   bool cut = false;
   bool hung = false;
   bool blocked() const { return cut || hung; }
@@ -105,6 +107,7 @@ class Network {
   Link& link(u32 from, u32 to);
   Link& link_of(const Connection& connection, size_t from_end);
   Duration draw_latency(const Connection& connection, size_t from_end);
+  Instant leave_wire(const Connection& connection, size_t sender, Instant start, u64 bytes);
   void heal_link(u32 from, u32 to);
   void resend_parked(Connection& connection, size_t sender);
 

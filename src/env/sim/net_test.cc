@@ -140,6 +140,24 @@ TEST(SimNet, AStreamIsAPrefixWhateverHappens) {
   }
 }
 
+TEST(SimNet, BandwidthBoundsALink) {
+  WorldOptions options;
+  options.net.bytes_per_second = 10'000'000;
+  Pair pair(1, options);
+  pair.connect();
+  auto bytes = pattern(1'000'000, 1);
+  std::vector<std::byte> got(bytes.size());
+  Call sending, receiving;
+  iovec piece, into{got.data(), got.size()};
+  send(*pair.client, sending, piece, bytes);
+  pair.server->receive(receiving, {&into, 1});
+  pair.settle(milliseconds(95));
+  EXPECT_FALSE(receiving.result.has_value());
+  pair.settle(milliseconds(30));
+  EXPECT_EQ(receiving.result, 1'000'000);
+  EXPECT_EQ(got, bytes);
+}
+
 TEST(SimNet, NobodyListens) {
   Pair pair(1);
   Call call;

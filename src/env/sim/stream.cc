@@ -56,13 +56,27 @@ void Network::schedule_segments(Connection& connection, size_t sender, u64 from,
   }
   u64 upto = from;
   for (u64 i = 0; i < pieces; ++i) {
-    upto = i + 1 == pieces ? stream.sent : upto + prng.below(stream.sent - upto + 1);
-    stream.last_arrival = std::max(stream.last_arrival, start + draw_latency(connection, sender));
+    const u64 next = i + 1 == pieces ? stream.sent : upto + prng.below(stream.sent - upto + 1);
+    const Instant left = leave_wire(connection, sender, start, next - upto);
+    upto = next;
+    stream.last_arrival = std::max(stream.last_arrival, left + draw_latency(connection, sender));
     Event& event =
         schedule(connection, sender, stream.last_arrival - start, EventKind::deliver, fire_deliver);
     event.a = sender | (fin && i + 1 == pieces ? kFin : 0);
     event.b = upto;
   }
+}
+
+// When the last of `bytes` that are sent at `start` is on its way.
+Instant Network::leave_wire(const Connection& connection, size_t sender, Instant start, u64 bytes) {
+  const u64 rate = world_.options().net.bytes_per_second;
+  if (rate == 0) {
+    return start;
+  }
+  Link& link = link_of(connection, sender);
+  const Duration transfer{static_cast<i64>(bytes * 1'000'000'000 / rate)};
+  link.wire_free = std::max(link.wire_free, start) + transfer;
+  return link.wire_free;
 }
 
 void Network::fire_deliver(World& world, Event& event) {
