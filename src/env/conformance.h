@@ -7,7 +7,7 @@
 #include "env/env.h"
 
 // The conformance suite of Env: what every implementation must do, whatever is behind it. The tests
-// stand in conformance_*.cc. A test binary runs them against its own implementation so:
+// stand in conformance_*_test.cc. A test binary runs them against its own implementation so:
 //
 //   target:  pangu_test(env_foo SOURCES foo_test.cc DEPS env env_foo env_conformance)
 //   source:  std::unique_ptr<World> make_foo_world();

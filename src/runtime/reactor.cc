@@ -72,7 +72,7 @@ void Reactor::spawn(const char* name, TaskClass task_class, Task<void> task) {
   root.context = &root.own_context;
   root.ready.handle = std::coroutine_handle<RootPromise>::from_promise(root);
   root.ready.context = &root.own_context;
-  roots_->push_back(root);
+  roots_->push_front(root);  // abandon() ends the newest first
   ++tasks_;
   schedule(root.ready);
 }
@@ -116,15 +116,16 @@ void Reactor::take_posted() {
 
 Ready* Reactor::pick() {
   size_t chosen = kTaskClasses;
+  u64 longest = kMinimumShare - 1;
   for (size_t i = 0; i < kTaskClasses; ++i) {
     if (queues_[i].first == nullptr) {
       continue;
     }
     if (chosen == kTaskClasses) {
       chosen = i;
-    } else if (++passed_over_[i] >= kMinimumShare) {
+    } else if (++passed_over_[i] > longest) {
+      longest = passed_over_[i];
       chosen = i;
-      break;
     }
   }
   if (chosen == kTaskClasses) {
@@ -145,9 +146,10 @@ void Reactor::resume(Ready& ready) {
   // Read before: a finished root frees itself and its context.
   const char* name = ready.context->name;
   running_name_.store(name, std::memory_order_relaxed);
-  heartbeat_.fetch_add(1, std::memory_order_relaxed);
+  const u64 beat = heartbeat_.load(std::memory_order_relaxed);  // nobody else writes it
+  heartbeat_.store(beat + 1, std::memory_order_relaxed);
   ready.handle.resume();
-  heartbeat_.fetch_add(1, std::memory_order_relaxed);
+  heartbeat_.store(beat + 2, std::memory_order_relaxed);
   const Instant end = env_.now();
   const Duration took = end - slice_start_;
   slice_start_ = end;
@@ -167,9 +169,7 @@ void Reactor::judge_slice(const char* name, Duration took) {
   if (report == nullptr) {
     report = &slice_reports_.emplace_back(SliceReport{.name = name});
   }
-  const u64 preemptions = env_.preemptions();
-  if (preemptions != preemptions_seen_) {
-    preemptions_seen_ = preemptions;
+  if (was_preempted(slice_start_)) {
     ++report->stolen;
     return;
   }
@@ -202,10 +202,14 @@ bool Reactor::fire_timers() {
 
 bool Reactor::turn() {
   const ReactorScope scope(this);
-  ++counters_.turns;
+  if (++counters_.turns == 1) {
+    preemptions_seen_ =
+        env_.preemptions();  // of this thread, which need not be the one that built us
+  }
   take_posted();
   bool ran = fire_timers();
-  slice_start_ = env_.now();
+  const Instant start = env_.now();
+  slice_start_ = start;
   for (size_t i = 0; i < kResumptionsPerTurn; ++i) {
     Ready* ready = pick();
     if (ready == nullptr) {
@@ -213,7 +217,7 @@ bool Reactor::turn() {
     }
     resume(*ready);
     ran = true;
-    if (abandoned_) {
+    if (abandoned_ || slice_start_ - start > kTurnTime) {
       break;
     }
   }
@@ -232,22 +236,21 @@ Instant Reactor::next_deadline() {
   return timers_.empty() ? Instant::never() : timers_.front()->when_;
 }
 
-// Spinning on a core that others want only takes it from them: after an involuntary context switch
-// there is no spinning for a second.
-bool Reactor::may_spin(Instant now) {
-  if (options_.spin.ns == 0 || now - last_active_ >= options_.spin || now < spin_banned_until_) {
+// Whether the kernel took the core away since the last call. Spinning on a core that others want
+// only takes it from them: after that there is none for a second.
+bool Reactor::was_preempted(Instant now) {
+  preemptions_checked_ = now;
+  const u64 preemptions = env_.preemptions();
+  if (preemptions == preemptions_seen_) {
     return false;
   }
-  if (now - preemptions_checked_ >= milliseconds(10)) {
-    preemptions_checked_ = now;
-    const u64 preemptions = env_.preemptions();
-    if (preemptions != preemptions_seen_) {
-      preemptions_seen_ = preemptions;
-      spin_banned_until_ = now + seconds(1);
-      return false;
-    }
-  }
+  preemptions_seen_ = preemptions;
+  spin_banned_until_ = now + seconds(1);
   return true;
+}
+
+bool Reactor::may_spin(Instant now) const {
+  return options_.spin.ns > 0 && now - last_active_ < options_.spin && now >= spin_banned_until_;
 }
 
 void Reactor::run_once(Instant deadline) {
@@ -259,6 +262,9 @@ void Reactor::run_once(Instant deadline) {
     const Instant now = env_.now();
     if (ran) {
       last_active_ = now;
+    }
+    if (now - preemptions_checked_ >= kPreemptionLookEvery) {
+      static_cast<void>(was_preempted(now));
     }
     if (next <= now || stop_.load(std::memory_order_relaxed)) {
       completed = env_.poll();

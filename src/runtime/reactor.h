@@ -16,8 +16,9 @@
 //
 // Invariants
 // 1. Tasks are resumed only from turn(), never from inside an event handler or another task.
-// 2. A class runs only when no higher class is ready, except that each waiting lower class gets at
-//    least one of kMinimumShare resumptions.
+// 2. A class runs only when no higher class is ready, except that a waiting class that was passed
+//    over kMinimumShare - 1 times in a row comes next (of several such, the one that waited
+//    longest).
 // 3. Queueing, timers and wake-ups allocate nothing after warm-up.
 namespace pangu {
 
@@ -101,8 +102,8 @@ class Reactor {
   // Thread safe.
   void post(PostedMessage& message);
 
-  // Fires due timers and resumes ready tasks until none is left (bounded: then returns true at once
-  // so that the caller polls). Returns whether anything ran.
+  // Fires due timers and resumes ready tasks until none is left, or for so long that the caller
+  // should poll before it goes on. Returns whether anything ran.
   bool turn();
   // The earliest armed timer, or Instant::never(); "now" if something is ready.
   Instant next_deadline();
@@ -110,7 +111,8 @@ class Reactor {
   void run();
   // Thread safe: run() returns soon.
   void stop();
-  // One round of run(): turn, then poll or sleep until `deadline` at most.
+  // One round of run(): turn, then poll or sleep until `deadline` at most. It may sleep after the
+  // last task has ended: who loops until some task has done something lets that task wake the Env.
   void run_once(Instant deadline);
 
   // A crash: drops the queues and timers and destroys every task where it stands. The Env must have
@@ -137,6 +139,8 @@ class Reactor {
   };
   static constexpr u64 kMinimumShare = 20;
   static constexpr size_t kResumptionsPerTurn = 1024;
+  static constexpr Duration kTurnTime = microseconds(500);
+  static constexpr Duration kPreemptionLookEvery = milliseconds(1);
 
   bool fire_timers();
   void take_posted();
@@ -146,7 +150,8 @@ class Reactor {
   void heap_up(size_t place);
   void heap_down(size_t place);
   void heap_place(Timer* timer, size_t place);
-  bool may_spin(Instant now);
+  bool may_spin(Instant now) const;
+  bool was_preempted(Instant now);
 
   env::Env& env_;
   ReactorOptions options_;
