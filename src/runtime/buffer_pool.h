@@ -59,6 +59,8 @@ class BufferPool {
   std::optional<Slice> try_take(size_t size);
   // Waits for room. Nothing if the deadline passed first, or if size > kBlockBytesMax.
   Task<std::optional<Slice>> take(size_t size, Instant deadline);
+  // Woken whenever a block has come back.
+  WaitList& room() { return waiters_; }
   const BufferPoolCounters& counters() const { return counters_; }
 
  private:
