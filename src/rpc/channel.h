@@ -14,6 +14,10 @@
 // The client's side: calls to one server address over one connection, opened when first needed and
 // again after it was lost. Any number of calls may be in flight; frames queued in one loop turn
 // leave in one send.
+//
+// Calls that nobody has sent yet stay queued while a lost connection is opened again; calls that
+// had been sent fail. The first attempt after a loss is immediate; after a failed one the next
+// waits a little, longer each time, up to 200 ms.
 namespace pangu::rpc {
 
 struct ChannelOptions {
@@ -22,6 +26,11 @@ struct ChannelOptions {
   Duration connect_timeout = seconds(2);
   u32 calls_max = 4096;              // in flight; one more is kBusy
   u64 queued_bytes_max = 64 * kMiB;  // waiting to be sent; beyond it kBusy
+  // A peer that stalls inside a frame, or does not take what is sent, for longer is disconnected.
+  Duration frame_timeout = seconds(30);
+  // A call timed out, and for so long nothing at all has come back for what was sent: the
+  // connection counts as lost although nobody said so.
+  Duration silence_max = seconds(3);
 };
 
 struct CallOptions {
@@ -30,9 +39,13 @@ struct CallOptions {
   u64 trace_high = 0;
   u64 trace_low = 0;
   u32 tenant = 0;
+  // False: the answer takes long by design (a wait for news); round_trip() must not learn from it.
+  bool measured = true;
 };
 
-// What is sent after the body: up to two pieces that `owner` keeps alive until the call returns.
+// What is sent after the body: up to two pieces of memory that `owner` keeps alive. They must not
+// change until `owner` is the last Slice of its buffer again, which may be after the call returned
+// (a call that timed out while it was being sent).
 struct Payload {
   Slice owner;
   std::array<Bytes, 2> pieces;
@@ -53,10 +66,15 @@ struct ChannelCounters {
   u64 connects = 0;
   u64 connect_failures = 0;
   u64 losses = 0;  // established connections that broke
+  u64 timeouts = 0;
+  u64 late_replies = 0;  // to calls that had ended
+  u64 credit_waits = 0;  // times a queue of calls began to wait for credit
   u64 sends = 0;
   u64 bytes_sent = 0;
   u64 bytes_received = 0;
 };
+
+struct ChannelCore;
 
 class Channel {
  public:
@@ -65,12 +83,15 @@ class Channel {
           const ChannelOptions& options);
   ~Channel();  // REQUIRES: stop() returned, or the reactor was abandoned
 
-  // Sends a request and waits for its reply. `body` is copied at once. An error means that there is
-  // no reply:
+  // Sends a request and waits for its reply. `body` is copied before this returns the Task; the
+  // call begins when that is awaited, and only a crash (Reactor::abandon) may destroy it
+  // unfinished. Calls of one class leave in their order; Control first. An error means that there
+  // is no reply:
   //   kConnectFailed   nothing was sent
   //   kConnectionLost  the connection broke: the server may or may not have acted
   //   kTimeout         the deadline passed: likewise (a cancel frame is sent)
   //   kBusy            too much is queued here; nothing was sent
+  //   kTooLarge        body or payload is over the frame's limit; nothing was sent
   //   kWrongCluster, kAuthFailed, kWrongVersion   the handshake was refused
   //   kClosed          stop() was called
   Task<Result<Response>> call(wire::Method method, Bytes body, Payload payload,
@@ -88,8 +109,7 @@ class Channel {
   Task<void> stop();
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<ChannelCore> core_;  // its connections' tasks hold it too
 };
 
 }  // namespace pangu::rpc

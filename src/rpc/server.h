@@ -36,15 +36,19 @@ struct ServerCounters {
   u64 connections_open = 0;
   u64 requests = 0;
   u64 bad_frames = 0;
+  u64 stalls = 0;  // peers that stopped inside a frame or a handshake
   u64 handshakes_refused = 0;
-  u64 sends = 0;  // send operations; replies / sends = how well replies are batched
+  u64 connections_refused = 0;  // beyond connections_max
+  u64 sends = 0;                // send operations; replies / sends = how well replies are batched
   u64 replies = 0;
   u64 payload_waits = 0;  // times a connection waited for receive room
+  u64 cancelled = 0;      // requests whose caller went away before the reply
   u64 bytes_received = 0;
   u64 bytes_sent = 0;
 };
 
 class Connection;
+struct ServerCore;
 
 class Server {
  public:
@@ -59,8 +63,7 @@ class Server {
   const ServerCounters& counters() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<ServerCore> core_;  // its connections' tasks hold it too
 };
 
 }  // namespace pangu::rpc

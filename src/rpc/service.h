@@ -50,8 +50,9 @@ class Service {
  public:
   virtual ~Service() = default;
   // Called when header and body have arrived and payload_len > 0. An error answers the request with
-  // it and skips the payload. kBusy (no buffer): the connection is not read on until
-  // Server::resume_reading; see rpc/server.h.
+  // it and skips the payload. kBusy (no buffer): the connection is not read on; place() is asked
+  // again when a buffer came back to the server's pool (and every few milliseconds), until the
+  // deadline.
   virtual Result<Placement> place(const wire::FrameHeader& header, Bytes body) = 0;
   // Runs as a root task of the request's class. Must end soon after request.deadline.
   virtual Task<Reply> handle(Request request) = 0;

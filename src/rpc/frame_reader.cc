@@ -1,0 +1,180 @@
+#include "rpc/frame_reader.h"
+
+#include "base/reached.h"
+#include "rpc/handshake_codec.h"
+#include "runtime/await.h"
+
+namespace pangu::rpc {
+
+namespace {
+constexpr size_t kBufferBytes = 16 * kKiB;
+static_assert(kBufferBytes >= wire::kHeaderBytes);
+
+Error not_a_frame() {
+  return Error(Code::kBadFrame, "the peer does not speak this protocol: is this the right port?");
+}
+}  // namespace
+
+Error FrameReader::broken(i64 result, bool inside) const {
+  if (stall_.stalled()) {
+    REACHED("rpc: peer stalled inside a frame");
+    return Error(Code::kTimeout, "the peer stalled inside a frame");
+  }
+  if (result < 0) {
+    return Error(Code::kConnectionLost, std::strerror(static_cast<int>(-result)));
+  }
+  if (inside) {
+    REACHED("rpc: connection ended inside a frame");
+    return Error(Code::kBadFrame, "the connection ended inside a frame");
+  }
+  return Error(Code::kConnectionLost, "closed by the peer");
+}
+
+Task<Status> FrameReader::rest(MutableBytes into) {
+  stall_.begin(frame_timeout_);
+  const i64 got = co_await async_receive(socket_, into);
+  stall_.end();
+  if (got != static_cast<i64>(into.size())) {
+    co_return broken(got, true);
+  }
+  bytes_ += into.size();
+  co_return ok_status();
+}
+
+Task<Result<Slice>> FrameReader::handshake_prefix() {
+  Slice prefix = pool_.take(wire::kDataPrefixBytes);
+  for (size_t have = 0; have < prefix.size();) {
+    const i64 got = co_await async_receive_some(socket_, prefix.mutable_bytes().subspan(have));
+    if (got <= 0) {
+      co_return broken(got, have > 0);
+    }
+    bytes_ += static_cast<u64>(got);
+    have += static_cast<size_t>(got);
+    if (!may_begin_frame(prefix.bytes().first(have))) {
+      co_return not_a_frame();
+    }
+  }
+  co_return prefix;
+}
+
+Task<Result<Frame>> FrameReader::next_data() {
+  constexpr size_t kPrefix = wire::kDataPrefixBytes;
+  Slice prefix = pool_.take(kPrefix);
+  const i64 got = co_await async_receive_some(socket_, prefix.mutable_bytes());
+  if (got <= 0) {
+    co_return broken(got, false);
+  }
+  bytes_ += static_cast<u64>(got);
+  if (got < static_cast<i64>(kPrefix)) {
+    const size_t have = static_cast<size_t>(got);
+    if (!may_begin_frame(prefix.bytes().first(have))) {
+      co_return not_a_frame();
+    }
+    CO_TRY_VOID(co_await rest(prefix.mutable_bytes().subspan(have)));
+  }
+  CO_TRY(header, wire::decode_header(prefix.bytes()));
+  Frame frame{.header = header, .body = {}};
+  if (header.body_len <= wire::kDataBodyBytes) {
+    frame.body = prefix.part(wire::kHeaderBytes, header.body_len);
+  } else {
+    Slice whole = pool_.take(header.body_len);
+    std::memcpy(whole.data(), prefix.data() + wire::kHeaderBytes, wire::kDataBodyBytes);
+    CO_TRY_VOID(co_await rest(whole.mutable_bytes().subspan(wire::kDataBodyBytes)));
+    frame.body = std::move(whole);
+  }
+  CO_TRY_VOID(wire::check_body(header, frame.body.bytes()));
+  co_return frame;
+}
+
+Task<Status> FrameReader::fill(size_t wanted) {
+  if (begin_ > 0 && begin_ + wanted > buffer_.size()) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  while (end_ - begin_ < wanted) {
+    stall_.begin(frame_timeout_);
+    const i64 got = co_await async_receive_some(socket_, buffer_.mutable_bytes().subspan(end_));
+    stall_.end();
+    if (got <= 0) {
+      co_return broken(got, true);
+    }
+    bytes_ += static_cast<u64>(got);
+    end_ += static_cast<size_t>(got);
+  }
+  co_return ok_status();
+}
+
+size_t FrameReader::take_buffered(MutableBytes into) {
+  const size_t part = std::min(into.size(), end_ - begin_);
+  if (part > 0) {
+    std::memcpy(into.data(), buffer_.data() + begin_, part);
+    begin_ += part;
+  }
+  return part;
+}
+
+Task<Result<Frame>> FrameReader::next_control() {
+  if (buffer_.empty()) {
+    buffer_ = pool_.take(kBufferBytes);
+  }
+  if (begin_ == end_) {
+    begin_ = end_ = 0;
+    const i64 got = co_await async_receive_some(socket_, buffer_.mutable_bytes());
+    if (got <= 0) {
+      co_return broken(got, false);
+    }
+    bytes_ += static_cast<u64>(got);
+    end_ = static_cast<size_t>(got);
+  }
+  if (!may_begin_frame(buffer_.bytes().subspan(begin_, end_ - begin_))) {
+    co_return not_a_frame();
+  }
+  if (end_ - begin_ < wire::kHeaderBytes) {
+    CO_TRY_VOID(co_await fill(wire::kHeaderBytes));
+  }
+  CO_TRY(header, wire::decode_header(buffer_.bytes().subspan(begin_, wire::kHeaderBytes)));
+  begin_ += wire::kHeaderBytes;
+  Frame frame{.header = header, .body = pool_.take(header.body_len)};
+  const size_t had = take_buffered(frame.body.mutable_bytes());
+  if (had < header.body_len) {
+    CO_TRY_VOID(co_await rest(frame.body.mutable_bytes().subspan(had)));
+  }
+  CO_TRY_VOID(wire::check_body(header, frame.body.bytes()));
+  co_return frame;
+}
+
+Task<Status> FrameReader::payload(std::array<iovec, 2> pieces, size_t count) {
+  u64 wanted = 0;
+  for (size_t i = 0; i < count; ++i) {
+    iovec& piece = pieces[i];
+    const size_t had = take_buffered({static_cast<std::byte*>(piece.iov_base), piece.iov_len});
+    piece.iov_base = static_cast<std::byte*>(piece.iov_base) + had;
+    piece.iov_len -= had;
+    wanted += piece.iov_len;
+  }
+  if (wanted == 0) {
+    co_return ok_status();
+  }
+  stall_.begin(frame_timeout_);
+  const i64 got = co_await async_receive(socket_, std::span<const iovec>(pieces.data(), count));
+  stall_.end();
+  if (got != static_cast<i64>(wanted)) {
+    co_return broken(got, true);
+  }
+  bytes_ += wanted;
+  co_return ok_status();
+}
+
+Task<Status> FrameReader::skip(u64 size, MutableBytes scratch) {
+  const u64 had = std::min<u64>(size, end_ - begin_);
+  begin_ += had;
+  for (u64 left = size - had; left > 0;) {
+    const MutableBytes part = scratch.first(std::min<u64>(left, scratch.size()));
+    CO_TRY_VOID(co_await rest(part));
+    left -= part.size();
+  }
+  co_return ok_status();
+}
+
+}  // namespace pangu::rpc
