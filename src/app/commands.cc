@@ -10,11 +10,12 @@
 
 namespace pangu::app {
 
-extern const Command kConfigCheck, kConfigShow;
-extern const Command kHelp;
+extern const Command kBenchLimit;
+extern const Command kConfigCheck, kConfigShow, kHelp;
 
 namespace {
 constexpr const Command* kCommands[] = {
+    &kBenchLimit,
     &kConfigCheck, &kConfigShow, &kHelp,
 };
 

@@ -90,6 +90,19 @@ Task<Result<size_t>> LocalSource::read(MutableBytes into, bool some) {
   co_return static_cast<size_t>(got);
 }
 
+namespace {
+std::set<std::string>& unfinished_files() {
+  static std::set<std::string> files;
+  return files;
+}
+}  // namespace
+
+void discard_unfinished_files() {
+  for (const std::string& path : unfinished_files()) {
+    ::unlink(path.c_str());
+  }
+}
+
 LocalSink::LocalSink(int fd, std::string path, std::string temporary)
     : fd_(fd), path_(std::move(path)), temporary_(std::move(temporary)) {}
 LocalSink::LocalSink(LocalSink&& other) noexcept
@@ -102,6 +115,7 @@ LocalSink::~LocalSink() {
   }
   if (!temporary_.empty()) {
     ::unlink(temporary_.c_str());
+    unfinished_files().erase(temporary_);
   }
 }
 
@@ -122,6 +136,7 @@ Result<LocalSink> LocalSink::create(const std::string& path) {
   if (fd < 0) {
     return failed(path);
   }
+  unfinished_files().insert(temporary);
   return LocalSink(fd, path, std::move(temporary));
 }
 
@@ -140,6 +155,7 @@ Task<Status> LocalSink::commit() {
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
       co_return failed(path_);
     }
+    unfinished_files().erase(temporary_);
     temporary_.clear();
   }
   co_return ok_status();

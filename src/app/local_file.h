@@ -52,6 +52,9 @@ class LocalSink {
   std::string temporary_;  // "" once committed, and for anything but a regular file
 };
 
+// Removes what sinks have written and not committed: for a process that ends without unwinding.
+void discard_unfinished_files();
+
 // A regular file or directory below `root`, with its path relative to it.
 struct LocalEntry {
   std::string path;      // to open it
