@@ -1,0 +1,69 @@
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "base/ids.h"
+
+// The keys of a group's state: a table letter, then big-endian numbers, so that bytewise order is
+// the order of the numbers. Values are messages of state/record.proto.
+//
+//   M                        Meta
+//   E parent name            Entry
+//   D directory              empty; the directory exists
+//   S file                   Stream; the file exists
+//   C file sequence          Chunk, settled
+//   X file end-offset        big-endian sequence of the settled chunk that ends there
+//   V server                 Server
+//   I identity               big-endian server
+//   U device                 big-endian server
+//   O server device chunk    Order
+//   R client                 Session
+//   L last-use               client whose session was used then
+//   Q client sequence        Outcome
+//   G directory              DeadDirectory
+//   H file                   Stream of a removed file whose chunks are still to be freed
+//   P directory              Purge
+namespace pangu::master::keys {
+
+inline constexpr u64 kRootDirectory = 1;
+
+std::string meta();
+std::string entry(u64 parent, std::string_view name);
+std::string entries_of(u64 parent);  // prefix
+std::string directory(u64 id);
+std::string stream(FileId file);
+std::string chunk(FileId file, u32 sequence);
+std::string chunks_of(FileId file);  // prefix
+std::string chunk_end(FileId file, u64 end_offset);
+std::string chunk_ends_of(FileId file);  // prefix
+std::string server(ServerId server);
+std::string servers();  // prefix
+std::string identity(const Uuid& identity);
+std::string device(const Uuid& device);
+std::string order(const Location& location, const ChunkId& chunk);
+std::string orders_of(ServerId server);  // prefix
+std::string session(const Uuid& client);
+std::string last_use(u64 used);
+std::string last_uses();  // prefix
+std::string outcome(const Uuid& client, u64 sequence);
+std::string outcomes_of(const Uuid& client);  // prefix
+std::string dead_directory(u64 id);
+std::string dead_directories();  // prefix
+std::string dead_file(FileId file);
+std::string dead_files();  // prefix
+std::string purge(u64 directory);
+
+// The inverse of parts that are read back. `bytes` must have exactly the right size, else 0.
+std::string encode_u32(u32 number);
+std::string encode_uuid(const Uuid& id);
+u64 decode_u64(std::string_view bytes);
+u32 decode_u32(std::string_view bytes);
+Uuid decode_uuid(std::string_view bytes);
+struct OrderKey {
+  Location location;
+  ChunkId chunk;
+};
+// Zeroes for anything that is not an order's key.
+OrderKey decode_order(std::string_view key);
+
+}  // namespace pangu::master::keys

@@ -1,0 +1,42 @@
+#pragma once
+#include "base/types.h"
+
+// The maxima of a group's state. Every copy of a group must use the same values: they decide what a
+// command of the log does.
+namespace pangu::master {
+
+inline constexpr size_t kNameBytesMax = 255;
+inline constexpr size_t kPathBytesMax = 4096;
+inline constexpr size_t kPathDepthMax = 64;
+inline constexpr u32 kListDefault = 1000;
+inline constexpr u32 kListMax = 10'000;
+inline constexpr u32 kStreamListDefault = 64;
+inline constexpr u32 kStreamListMax = 1000;
+// A reply stays well below wire::kBodyBytesMax.
+inline constexpr size_t kReplyBytesSoft = 768 * kKiB;
+
+inline constexpr u32 kCopiesDefault = 3;
+inline constexpr u32 kCopiesMax = 7;
+inline constexpr u64 kChunkBytesMin = kMiB;
+inline constexpr u64 kChunkBytesDefault = 64 * kMiB;
+inline constexpr u64 kChunkBytesMax = 2 * kGiB;
+// Locations of a settled chunk while it is being moved: its copies and a few more.
+inline constexpr int kReplicasMax = 16;
+// Chunks of one stream that are not settled, or wait for one that is not.
+inline constexpr int kTailMax = 64;
+inline constexpr u32 kFreshMax = 4;  // chunks of one request
+
+inline constexpr u64 kSessionsMax = 100'000;
+// Answers kept for one client.
+inline constexpr u64 kUnansweredMax = 4096;
+// A session moves in the table by last use at most once in so many commands.
+inline constexpr u64 kSessionUseStep = 1024;
+inline constexpr size_t kForgottenPerCommand = 64;
+
+inline constexpr u32 kReclaimBudgetMax = 1000;  // records freed by one command
+inline constexpr int kDevicesMax = 256;         // of one server
+inline constexpr size_t kAddressBytesMax = 300;
+inline constexpr size_t kRackBytesMax = 255;
+inline constexpr int kConfirmMax = 4096;        // orders of one heartbeat
+
+}  // namespace pangu::master
