@@ -1,8 +1,7 @@
 #include "chunk/server/identity.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
+#include <fmt/format.h>
 
 #include "base/key_values.h"
 
@@ -12,7 +11,9 @@ namespace {
 
 constexpr std::string_view kFormatVersion = "1";
 
-std::string identity_path(const std::string& directory) { return directory + "/identity.toml"; }
+std::string identity_path(const std::string& directory) {
+  return directory + "/identity.toml";
+}
 
 Result<ServerIdentity> parse_identity(const std::string& path, std::string_view text) {
   TRY(values, parse_key_values(path, text));

@@ -28,17 +28,19 @@ Registration::~Registration() = default;
 rpc::Channel& Registration::channel() {
   if (channels_.empty()) {
     for (const env::Address& master : options_.masters) {
-      const rpc::ChannelOptions channel_options{
-          .identity = {.cluster = identity_.cluster, .server = identity_.server, .key = options_.key},
-          .kind = rpc::ConnectionKind::control};
-      channels_.push_back(
-          std::make_unique<rpc::Channel>(reactor_, pool_, master, channel_options));
+      const rpc::ChannelOptions channel_options{.identity = {.cluster = identity_.cluster,
+                                                             .server = identity_.server,
+                                                             .key = options_.key},
+                                                .kind = rpc::ConnectionKind::control};
+      channels_.push_back(std::make_unique<rpc::Channel>(reactor_, pool_, master, channel_options));
     }
   }
   return *channels_[master_];
 }
 
-void Registration::next_master() { master_ = (master_ + 1) % options_.masters.size(); }
+void Registration::next_master() {
+  master_ = (master_ + 1) % options_.masters.size();
+}
 
 Task<Status> Registration::join(ServerIdentity& identity, Instant deadline) {
   identity_ = identity;
@@ -159,8 +161,8 @@ Task<Status> Registration::heartbeat_once() {
   }
   const rpc::CallOptions call_options{.task_class = TaskClass::control,
                                       .deadline = reactor_.now() + options_.call_timeout};
-  auto reply = co_await rpc::call_control<pb::HeartbeatReply>(
-      channel(), wire::Method::heartbeat, std::move(request), call_options);
+  auto reply = co_await rpc::call_control<pb::HeartbeatReply>(channel(), wire::Method::heartbeat,
+                                                              std::move(request), call_options);
   if (!reply.ok()) {
     co_return std::move(reply).error();
   }
@@ -175,8 +177,8 @@ Task<void> Registration::carry_out(pb::HeartbeatReply orders) {
     if (stopping_ || deleted_.size() >= kConfirmationsMax) {
       co_return;
     }
-    const bool done = co_await host_.delete_chunk(wire::get(order.device()),
-                                                  wire::get(order.chunk()));
+    const bool done =
+        co_await host_.delete_chunk(wire::get(order.device()), wire::get(order.chunk()));
     if (done) {
       deleted_.push_back(order);
     }

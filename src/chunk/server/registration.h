@@ -9,8 +9,9 @@
 #include "runtime/sync.h"
 #include "wire/control.pb.h"
 
-// A chunkserver's line to the masters: joins the cluster, sends a heartbeat each second, carries out
-// the orders that come back (delete, finalize) and confirms them. The data path never waits for it.
+// A chunkserver's line to the masters: joins the cluster, sends a heartbeat each second, carries
+// out the orders that come back (delete, finalize) and confirms them. The data path never waits for
+// it.
 namespace pangu::chunk {
 
 // What the registration needs of the server it speaks for.
