@@ -18,13 +18,15 @@ inline constexpr wire::Method kHuge = wire::Method::finalize;   // a reply over 
 inline constexpr wire::Method kCode = wire::Method::committed;  // kGap with a body
 
 inline void fill_pattern(MutableBytes into, u64 seed) {
-  for (size_t i = 0; i < into.size(); ++i) {
-    into[i] = static_cast<std::byte>(mix64(seed + i / 8) >> (i % 8 * 8));
+  for (size_t i = 0; i < into.size(); i += sizeof(u64)) {
+    const u64 word = mix64(seed + i);
+    std::memcpy(into.data() + i, &word, std::min(sizeof word, into.size() - i));
   }
 }
 inline bool has_pattern(Bytes bytes, u64 seed) {
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] != static_cast<std::byte>(mix64(seed + i / 8) >> (i % 8 * 8))) {
+  for (size_t i = 0; i < bytes.size(); i += sizeof(u64)) {
+    const u64 word = mix64(seed + i);
+    if (std::memcmp(bytes.data() + i, &word, std::min(sizeof word, bytes.size() - i)) != 0) {
       return false;
     }
   }
