@@ -10,11 +10,15 @@
 
 namespace pangu::app {
 
+extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
+    kClusterPause, kClusterResume;
 extern const Command kBenchLimit;
 extern const Command kConfigCheck, kConfigShow, kHelp;
 
 namespace {
 constexpr const Command* kCommands[] = {
+    &kClusterStart, &kClusterStatus, &kClusterStop, &kClusterKill, &kClusterRestart,
+    &kClusterPause, &kClusterResume,
     &kBenchLimit,
     &kConfigCheck, &kConfigShow, &kHelp,
 };

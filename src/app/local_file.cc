@@ -224,6 +224,13 @@ Status make_local_directory(const std::string& path) {
   return {};
 }
 
+std::string absolute_path(const std::string& path) {
+  char* resolved = ::realpath(path.c_str(), nullptr);
+  std::string out = resolved == nullptr ? path : resolved;
+  std::free(resolved);
+  return out;
+}
+
 std::string base_name(std::string_view path) {
   while (path.size() > 1 && path.back() == '/') {
     path.remove_suffix(1);

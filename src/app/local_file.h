@@ -68,6 +68,8 @@ Result<std::vector<LocalEntry>> walk(const std::string& root, std::vector<std::s
 
 bool is_local_directory(const std::string& path);
 Status make_local_directory(const std::string& path);
+// Without links and relative parts. REQUIRES: it exists; otherwise `path` is returned as it is.
+std::string absolute_path(const std::string& path);
 // The last part of a path: "b.txt" of "/a/b.txt".
 std::string base_name(std::string_view path);
 // For configuration and /proc; at most 16 MiB.
