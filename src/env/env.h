@@ -64,6 +64,7 @@ class File {
   virtual u64 size() const = 0;
   virtual u32 alignment() const = 0;
   // False only if the device says that it has no volatile write cache; unknown counts as volatile.
+  // Of a regular file this tells of the device below.
   virtual bool volatile_cache() const = 0;
   // A block device has a fixed size and no metadata of its own that a write could change.
   virtual bool is_block_device() const { return false; }
@@ -149,7 +150,8 @@ class Env {
 
   // The address is bound when this returns; port 0 picks a free one.
   virtual Result<std::unique_ptr<Listener>> listen(const Address& address) = 0;
-  // On success `into` holds the socket when `done` is called with 0.
+  // On success `into` holds the socket when `done` is called with 0. Fails within some ten seconds
+  // if nobody answers.
   virtual void connect(Operation& op, const Address& to, std::unique_ptr<Socket>& into) = 0;
   virtual void run_in_background(BackgroundOperation& op) = 0;
 

@@ -6,6 +6,13 @@ namespace pangu {
 
 namespace {
 thread_local Reactor* t_current = nullptr;
+
+// Tells the core that this is a spin loop: its other hardware thread gets more of it.
+inline void relax_processor() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
 }  // namespace
 
 // The root of a task tree: a coroutine of its own that awaits the spawned Task and then frees
@@ -250,7 +257,8 @@ bool Reactor::was_preempted(Instant now) {
 }
 
 bool Reactor::may_spin(Instant now) const {
-  return options_.spin.ns > 0 && now - last_active_ < options_.spin && now >= spin_banned_until_;
+  return options_.spin.ns > 0 && now - last_active_ < options_.spin &&
+         (now >= spin_banned_until_ || options_.spin_always);
 }
 
 void Reactor::run_once(Instant deadline) {
@@ -271,6 +279,7 @@ void Reactor::run_once(Instant deadline) {
     } else if (may_spin(now)) {
       completed = env_.poll();
       ++counters_.spin_polls;
+      relax_processor();
     } else {
       ++counters_.sleeps;
       completed = env_.wait(next);

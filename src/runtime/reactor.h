@@ -56,6 +56,8 @@ struct PostedMessage {
 struct ReactorOptions {
   // How long to poll after the last completion before sleeping in the kernel. 0: sleep at once.
   Duration spin;
+  // Spins also where others want the core (for measurements).
+  bool spin_always = false;
   // A resumption longer than this is counted against its task's name; longer than `alarm` warns.
   Duration slice_limit = microseconds(200);
   Duration slice_alarm = milliseconds(1);

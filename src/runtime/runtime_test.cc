@@ -550,6 +550,19 @@ TEST(ModeTest, NoSpinningForASecondAfterAPreemption) {
   EXPECT_GT(world.reactor.counters().spin_polls, spins);
 }
 
+TEST(ModeTest, SpinAlwaysDoesNotYield) {
+  env::FakeEnv env;
+  env.poll_takes = microseconds(10);
+  Reactor reactor(env, {.spin = microseconds(100), .spin_always = true});
+  run_blocking(reactor, sleep_once(milliseconds(1)));
+  ++env.preempted;
+  env.clock = env.clock + milliseconds(2);
+  run_blocking(reactor, sleep_once(microseconds(10)));
+  const u64 spins = reactor.counters().spin_polls;
+  reactor.run_once(env.now() + milliseconds(1));
+  EXPECT_EQ(reactor.counters().spin_polls, spins + 1);
+}
+
 TEST(ModeTest, PostedMessagesRunInOrder) {
   env::FakeEnv env;
   Reactor reactor(env, {});

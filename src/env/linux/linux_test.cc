@@ -1,8 +1,12 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <thread>
 #include <unistd.h>
 
@@ -245,6 +249,31 @@ TEST(MakeEnvTest, TheEnvironmentVariableDecides) {
   EXPECT_NE(wrong.error().message().find("kqueue"), std::string::npos);
   ASSERT_EQ(::unsetenv("PANGU_ENV"), 0);
   EXPECT_TRUE(make_env().ok());
+}
+
+// Forbids io_uring_setup to this process, as container runtimes do.
+void forbid_io_uring() {
+  sock_filter code[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_io_uring_setup},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EPERM},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+  };
+  const sock_fprog program{.len = 4, .filter = code};
+  CHECK(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  CHECK(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+TEST(MakeEnvDeathTest, WhereIoUringIsForbiddenEpollTakesOver) {
+  EXPECT_EXIT(
+      {
+        forbid_io_uring();
+        const bool refused = make_env(EnvKind::io_uring).code() == Code::kPermission;
+        auto first = make_env();
+        auto second = make_env();
+        std::_Exit(refused && (*first)->name() == "epoll" && second.ok() ? 7 : 1);
+      },
+      testing::ExitedWithCode(7), "^warn: io_uring cannot be used [^\n]*\n$");
 }
 
 // ---- addresses

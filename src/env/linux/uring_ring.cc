@@ -260,19 +260,21 @@ size_t Ring::reap() {
   }
   // Copied out in batches before any handler runs: a handler may submit, and so touch the queue.
   std::array<Answer, 64> batch;
-  for (unsigned limit = 0; limit < kCompletions; limit += batch.size()) {
-    std::array<io_uring_cqe*, batch.size()> ready;
-    const unsigned found = io_uring_peek_batch_cqe(&ring_, ready.data(), batch.size());
+  for (unsigned taken = 0; taken < kCompletions;) {
+    const unsigned head = *ring_.cq.khead;
+    const unsigned found = std::min<unsigned>(io_uring_cq_ready(&ring_), batch.size());
+    if (found == 0) {
+      break;
+    }
     for (unsigned i = 0; i < found; ++i) {
-      batch[i] = Answer{ready[i]->user_data, ready[i]->res};
+      const io_uring_cqe& cqe = ring_.cq.cqes[(head + i) & ring_.cq.ring_mask];
+      batch[i] = Answer{cqe.user_data, cqe.res};
     }
     io_uring_cq_advance(&ring_, found);
     for (unsigned i = 0; i < found; ++i) {
       count += handle(batch[i]);
     }
-    if (found < batch.size()) {
-      break;
-    }
+    taken += found;
   }
   return count;
 }
