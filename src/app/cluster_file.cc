@@ -68,6 +68,7 @@ std::string format_cluster_file(const ClusterFile& cluster) {
   json roles = json::array();
   for (const RoleProcess& role : cluster.roles) {
     roles.push_back({{"name", role.name},
+                     {"role", role.words.empty() ? "" : role.words[0]},
                      {"pid", role.process.pid},
                      {"start_ticks", role.process.start_ticks},
                      {"address", role.address},

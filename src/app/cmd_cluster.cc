@@ -151,8 +151,8 @@ const Command kClusterStart = {
     .group = CommandGroup::cluster,
     .summary = "Starts a cluster with a process for each role on this machine",
     .flags = kStartFlags,
-    .details = "Every process listens on loopback. Data, logs and cluster.json are kept below DIR;\n"
-               "starting again in the same DIR continues with the same data.",
+    .details = "Every process listens on loopback. Data, logs and cluster.json are kept below\n"
+               "DIR; starting again in the same DIR continues with the same data.",
     .examples = "pangu cluster start --dir /tmp/pg\n"
                 "pangu cluster start --dir /tmp/pg --chunkservers 6 --racks 3 --memory",
     .run = run_start,

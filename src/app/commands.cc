@@ -10,6 +10,7 @@
 
 namespace pangu::app {
 
+extern const Command kStatus;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
 extern const Command kBenchLimit;
@@ -17,6 +18,7 @@ extern const Command kConfigCheck, kConfigShow, kHelp;
 
 namespace {
 constexpr const Command* kCommands[] = {
+    &kStatus,
     &kClusterStart, &kClusterStatus, &kClusterStop, &kClusterKill, &kClusterRestart,
     &kClusterPause, &kClusterResume,
     &kBenchLimit,

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/bench_report.h"
 #include "app/progress.h"
 
 namespace pangu::app {
@@ -40,6 +41,34 @@ TEST(Progress, LineSaysHowFarAndHowLong) {
   EXPECT_EQ(progress_line("big", 100, 100, seconds(1)).find("ETA"), std::string::npos);
   EXPECT_EQ(progress_line("pipe", 100, std::nullopt, seconds(1)).find('%'), std::string::npos);
   EXPECT_NE(progress_line("empty", 0, 0, Duration{}).find("100 %"), std::string::npos);
+}
+
+TEST(BenchReport, JsonKeysAreAnInterface) {
+  BenchReport report;
+  report.latency_ns.add(100'000);
+  report.latency_ns.add(200'000);
+  report.payload_bytes = 2 * kMiB;
+  report.elapsed = seconds(2);
+  report.client_cpu = milliseconds(1);
+  report.device_bytes = 3 * kMiB;
+  report.wait_mode = "event";
+  const auto json = nlohmann::ordered_json::parse(bench_json(report));
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : json.items()) {
+    keys.push_back(key);
+  }
+  EXPECT_EQ(keys, (std::vector<std::string>{"ops", "iops", "mib_per_s", "p50_us", "p99_us",
+                                            "p999_us", "max_us", "errors", "client_cpu_us_per_op",
+                                            "device_bytes_per_payload_byte", "wait_mode"}));
+  EXPECT_EQ(json["ops"], 2);
+  EXPECT_EQ(json["iops"], 1.0);
+  EXPECT_EQ(json["mib_per_s"], 1.0);
+  EXPECT_EQ(json["client_cpu_us_per_op"], 500.0);
+  EXPECT_EQ(json["device_bytes_per_payload_byte"], 1.5);
+  EXPECT_EQ(json["max_us"], 200.0);
+  // Nothing done: zeroes, no division by zero.
+  const auto empty = nlohmann::json::parse(bench_json(BenchReport{}));
+  EXPECT_EQ(empty["iops"], 0.0);
 }
 
 }  // namespace

@@ -31,8 +31,8 @@ class World {
   env::EnvKind env_kind() const { return kind_; }
   Duration spin() const { return spin_; }
 
-  // Drives the reactor until `task` is done. A signal meanwhile ends the process with 130: a command
-  // leaves nothing half done that the servers would not clean up.
+  // Drives the reactor until `task` is done. A signal meanwhile ends the process with 130: a
+  // command leaves nothing half done that the servers would not clean up.
   template <class T>
   T run(Task<T> task) {
     std::optional<T> value;
@@ -44,8 +44,8 @@ class World {
   }
   // Drives until a signal asks to stop.
   void run_until_interrupted();
-  // Drives until `task` (an orderly stop) is done, or `patience` is over, or a further signal comes;
-  // in both of the latter cases the process ends at once.
+  // Drives until `task` (an orderly stop) is done. If `patience` is over first, or a further signal
+  // comes, the process ends at once.
   void run_stop(Task<void> task, Duration patience);
 
  private:
