@@ -61,6 +61,7 @@ Reactor* Reactor::current_or_null() {
 Reactor::Reactor(env::Env& env, const ReactorOptions& options)
     : env_(env), options_(options), roots_(std::make_unique<IntrusiveList<RootPromise>>()) {
   timers_.reserve(1024);
+  slice_reports_.reserve(64);  // a long slice of a new name must not allocate either
   last_active_ = env_.now();
 }
 

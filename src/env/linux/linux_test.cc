@@ -105,12 +105,12 @@ TEST_P(LinuxTest, AFullDeviceSaysSo) {
   EXPECT_EQ(error_from_errno(ENOSPC, "x").code(), Code::kNoSpace);
 }
 
-TEST_P(LinuxTest, FileSizeLimitIsAnError) {
+TEST_P(LinuxTest, AnImpossibleOffsetIsAnError) {
   auto file = env().files().open(path("data"), {.create = true});
   ASSERT_TRUE(file.ok());
   Aligned bytes(4096);
-  // Beyond what any file system allows.
-  EXPECT_LT(write_now(world(), **file, u64{1} << 62, bytes.bytes()), 0);
+  EXPECT_LT(write_now(world(), **file, u64{1} << 63, bytes.bytes()), 0);
+  EXPECT_LT(read_now(world(), **file, u64{1} << 63, bytes.bytes()), 0);
 }
 
 TEST_P(LinuxTest, MemoryRegistrationMayBeRefusedAndUndone) {
