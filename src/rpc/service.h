@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/result.h"
+#include "env/env.h"
 #include "runtime/task.h"
 #include "wire/frame.h"
 #include "wire/method.h"
