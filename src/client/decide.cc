@@ -1,10 +1,9 @@
 #include "client/decide.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 #include <limits>
 #include <map>
-
-#include <fmt/format.h>
 
 namespace pangu::client {
 
@@ -95,9 +94,8 @@ class Judge {
       }
       for (const ChunkHistory& before : answer.history) {
         const auto place =
-            std::find_if(chunks_.begin(), chunks_.end(), [&](const ListedChunk& each) {
-              return each.sequence == before.sequence;
-            });
+            std::find_if(chunks_.begin(), chunks_.end(),
+                         [&](const ListedChunk& each) { return each.sequence == before.sequence; });
         if (place == chunks_.end()) {
           continue;  // settled since, and not listed
         }
@@ -166,8 +164,8 @@ class Judge {
     return length;
   }
 
-  // Chunk `i` does not begin where the kept ones before it end: one that nobody answered for may lie
-  // between (only if chunks were reported out of order, so that no history names it).
+  // Chunk `i` does not begin where the kept ones before it end: one that nobody answered for may
+  // lie between (only if chunks were reported out of order, so that no history names it).
   void find_gap(size_t i) {
     for (size_t j = 0; j < i; ++j) {
       const ListedChunk& chunk = chunks_[j];
@@ -193,10 +191,8 @@ class Judge {
         length = length_of(i);
       }
       if (!chunk.settled) {
-        out.chunks.push_back({.sequence = chunk.sequence,
-                              .dropped = length == 0,
-                              .base = sum,
-                              .length = length});
+        out.chunks.push_back(
+            {.sequence = chunk.sequence, .dropped = length == 0, .base = sum, .length = length});
         if (i == last_ && length > 0) {
           out.to_fill = i;
           out.fill_length = length;
@@ -218,6 +214,8 @@ class Judge {
 
 }  // namespace
 
-Decision decide(const DecideInput& input) { return Judge(input).run(); }
+Decision decide(const DecideInput& input) {
+  return Judge(input).run();
+}
 
 }  // namespace pangu::client

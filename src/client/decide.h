@@ -39,17 +39,17 @@ struct FenceAnswer {
 
 struct ListedChunk {
   u32 sequence = 0;
-  u8 copies_max = 0;   // n
-  u8 copies_min = 0;   // a
+  u8 copies_max = 0;  // n
+  u8 copies_min = 0;  // a
   bool settled = false;
-  u64 base = 0;        // settled
-  u32 length = 0;      // settled; 0: dropped
+  u64 base = 0;                      // settled
+  u32 length = 0;                    // settled; 0: dropped
   std::vector<FenceAnswer> answers;  // one a location, in the list's order
   u32 quorum() const { return u32{copies_max} - copies_min + 1; }
 };
 
 struct DecideInput {
-  u64 start = 0;  // stream offset at which the first listed chunk begins
+  u64 start = 0;                    // stream offset at which the first listed chunk begins
   std::vector<ListedChunk> chunks;  // in list order
 };
 
@@ -64,8 +64,8 @@ struct ChunkVerdict {
 struct Verdict {
   std::vector<ChunkVerdict> chunks;  // the unsettled ones, in order
   u64 end = 0;                       // of the stream
-  // Index (in the input) of the open chunk whose bytes must be on `copies_min` locations before this
-  // may be published (PROTOCOL 25); none if the last kept chunk is settled or there is none.
+  // Index (in the input) of the open chunk whose bytes must be on `copies_min` locations before
+  // this may be published (PROTOCOL 25); none if the last kept chunk is settled or there is none.
   std::optional<size_t> to_fill;
   u32 fill_length = 0;
 };
@@ -80,8 +80,8 @@ struct Undecided {
   std::vector<Lack> lacks;
 };
 
-// The answers contradict each other or the list: a rule of the protocol is broken somewhere. Nothing
-// may be published from them (PROTOCOL 24).
+// The answers contradict each other or the list: a rule of the protocol is broken somewhere.
+// Nothing may be published from them (PROTOCOL 24).
 struct Contradiction {
   std::string what;
 };

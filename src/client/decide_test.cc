@@ -10,8 +10,12 @@
 namespace pangu::client {
 namespace {
 
-FenceAnswer silent() { return {}; }
-FenceAnswer never_seen() { return {.kind = AnswerKind::tombstone}; }
+FenceAnswer silent() {
+  return {};
+}
+FenceAnswer never_seen() {
+  return {.kind = AnswerKind::tombstone};
+}
 FenceAnswer holds(u64 base, u32 length, std::vector<ChunkHistory> history = {}) {
   return {.kind = AnswerKind::exists,
           .base = base,
@@ -173,7 +177,8 @@ TEST(Decide, SettledChunksStandBetweenOpenOnes) {
 
 TEST(Decide, AnEmptyStreamKeepsNothing) {
   EXPECT_EQ(judged({open_chunk(1, {never_seen(), never_seen(), never_seen()}),
-                    open_chunk(2, {never_seen(), never_seen(), silent()})}, 70),
+                    open_chunk(2, {never_seen(), never_seen(), silent()})},
+                   70),
             "1:drop 2:drop end 70");
   EXPECT_EQ(judged({}, 7), "end 7");
   // Created without acknowledged data: length 0 is dropped.
@@ -187,8 +192,8 @@ TEST(Decide, AnswersThatDisagreeOnTheBaseAreAContradiction) {
             "contradiction: chunk 1: begins at 3 but the chunks before it end at 0");
 }
 
-// A writer that obeys PROTOCOL 11 to 13, its messages arbitrarily late: whatever subset of answers a
-// takeover hears, its verdict keeps every acknowledged unit and holds no unit twice.
+// A writer that obeys PROTOCOL 11 to 13, its messages arbitrarily late: whatever subset of answers
+// a takeover hears, its verdict keeps every acknowledged unit and holds no unit twice.
 TEST(Decide, AnyAnswersOfAnObedientWriterKeepWhatWasAcknowledged) {
   constexpr u64 kSeed = 0x5eed;
   Prng prng(kSeed);
