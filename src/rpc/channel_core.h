@@ -46,11 +46,14 @@ struct Call : ListNode, Ready {
 
 // One connection, from its first byte to its last.
 struct Link {
+  // Replies to appends carry no payload; to copy a little of an unexpected one costs less than a
+  // receive.
+  static constexpr u32 kReadAheadAfter = 4;
   Link(Reactor& reactor, SmallPool& pool, std::unique_ptr<env::Socket> s, Duration frame_timeout)
       : socket(std::move(s)),
         read_stall(reactor),
         write_stall(reactor),
-        reader(*socket, pool, read_stall, frame_timeout) {
+        reader(*socket, pool, read_stall, frame_timeout, kReadAheadAfter) {
     read_stall.watch(*socket);
     write_stall.watch(*socket);
   }

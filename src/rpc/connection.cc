@@ -11,6 +11,8 @@ namespace {
 constexpr Duration kPlaceRetry = milliseconds(5);
 // Waiting shorter than this never counts as a reason to refuse work.
 constexpr Duration kDelayFloor = milliseconds(1);
+// Appends are never copied: their connections carry payload all the time.
+constexpr u32 kReadAheadAfter = 64;
 constexpr size_t kErrorTextMax = 4096;
 constexpr size_t kScratchBytes = 64 * kKiB;
 // Every connection can always move one payload of any class.
@@ -54,7 +56,7 @@ Connection::Connection(std::shared_ptr<ServerCore> core, std::unique_ptr<env::So
       peer_(socket_->peer()),
       read_stall_(core_->reactor),
       write_stall_(core_->reactor),
-      reader_(*socket_, core_->small, read_stall_, core_->options.frame_timeout) {
+      reader_(*socket_, core_->small, read_stall_, core_->options.frame_timeout, kReadAheadAfter) {
   read_stall_.watch(*socket_);
   write_stall_.watch(*socket_);
 }

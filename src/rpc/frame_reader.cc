@@ -3,12 +3,14 @@
 #include "base/reached.h"
 #include "rpc/handshake_codec.h"
 #include "runtime/await.h"
+#include "runtime/copy_counter.h"
 
 namespace pangu::rpc {
 
 namespace {
-constexpr size_t kBufferBytes = 16 * kKiB;
-static_assert(kBufferBytes >= wire::kHeaderBytes);
+constexpr size_t kControlBuffer = 16 * kKiB;
+constexpr size_t kDataBuffer = 4 * kKiB;  // a body that is kept keeps all of it
+static_assert(kDataBuffer >= 2 * wire::kDataPrefixBytes);
 
 Error not_a_frame() {
   return Error(Code::kBadFrame, "the peer does not speak this protocol: is this the right port?");
@@ -57,41 +59,18 @@ Task<Result<Slice>> FrameReader::handshake_prefix() {
   co_return prefix;
 }
 
-Task<Result<Frame>> FrameReader::next_data() {
-  constexpr size_t kPrefix = wire::kDataPrefixBytes;
-  Slice prefix = pool_.take(kPrefix);
-  const i64 got = co_await async_receive_some(socket_, prefix.mutable_bytes());
+Task<Status> FrameReader::begin_frame(size_t most) {
+  const MutableBytes room = buffer_.mutable_bytes().subspan(end_);
+  const i64 got = co_await async_receive_some(socket_, room.first(std::min(most, room.size())));
   if (got <= 0) {
     co_return broken(got, false);
   }
   bytes_ += static_cast<u64>(got);
-  if (got < static_cast<i64>(kPrefix)) {
-    const size_t have = static_cast<size_t>(got);
-    if (!may_begin_frame(prefix.bytes().first(have))) {
-      co_return not_a_frame();
-    }
-    CO_TRY_VOID(co_await rest(prefix.mutable_bytes().subspan(have)));
-  }
-  CO_TRY(header, wire::decode_header(prefix.bytes()));
-  Frame frame{.header = header, .body = {}};
-  if (header.body_len <= wire::kDataBodyBytes) {
-    frame.body = prefix.part(wire::kHeaderBytes, header.body_len);
-  } else {
-    Slice whole = pool_.take(header.body_len);
-    std::memcpy(whole.data(), prefix.data() + wire::kHeaderBytes, wire::kDataBodyBytes);
-    CO_TRY_VOID(co_await rest(whole.mutable_bytes().subspan(wire::kDataBodyBytes)));
-    frame.body = std::move(whole);
-  }
-  CO_TRY_VOID(wire::check_body(header, frame.body.bytes()));
-  co_return frame;
+  end_ += static_cast<size_t>(got);
+  co_return ok_status();
 }
 
 Task<Status> FrameReader::fill(size_t wanted) {
-  if (begin_ > 0 && begin_ + wanted > buffer_.size()) {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-  }
   while (end_ - begin_ < wanted) {
     stall_.begin(frame_timeout_);
     const i64 got = co_await async_receive_some(socket_, buffer_.mutable_bytes().subspan(end_));
@@ -105,6 +84,46 @@ Task<Status> FrameReader::fill(size_t wanted) {
   co_return ok_status();
 }
 
+Task<Result<Frame>> FrameReader::next_data() {
+  constexpr size_t kPrefix = wire::kDataPrefixBytes;
+  if (buffer_.size() - begin_ < kPrefix) {
+    Slice fresh = pool_.take(kDataBuffer);
+    end_ = take_buffered(fresh.mutable_bytes());
+    begin_ = 0;
+    buffer_ = std::move(fresh);
+  }
+  if (begin_ == end_) {
+    const bool ahead = without_payload_ >= read_ahead_after_;
+    CO_TRY_VOID(co_await begin_frame(ahead ? kDataBuffer : kPrefix));
+  }
+  if (end_ - begin_ < kPrefix) {
+    if (!may_begin_frame(buffer_.bytes().subspan(begin_, end_ - begin_))) {
+      co_return not_a_frame();
+    }
+    CO_TRY_VOID(co_await rest(buffer_.mutable_bytes().subspan(end_, begin_ + kPrefix - end_)));
+    end_ = begin_ + kPrefix;
+  }
+  const Slice prefix = buffer_.part(begin_, kPrefix);
+  CO_TRY(header, wire::decode_header(prefix.bytes()));
+  begin_ += kPrefix;
+  without_payload_ = header.payload_len == 0 ? without_payload_ + 1 : 0;
+  Frame frame{.header = header, .body = {}};
+  if (header.body_len <= wire::kDataBodyBytes) {
+    frame.body = prefix.part(wire::kHeaderBytes, header.body_len);
+  } else {
+    Slice whole = pool_.take(header.body_len);
+    std::memcpy(whole.data(), prefix.data() + wire::kHeaderBytes, wire::kDataBodyBytes);
+    const MutableBytes more = whole.mutable_bytes().subspan(wire::kDataBodyBytes);
+    const size_t had = take_buffered(more);
+    if (had < more.size()) {
+      CO_TRY_VOID(co_await rest(more.subspan(had)));
+    }
+    frame.body = std::move(whole);
+  }
+  CO_TRY_VOID(wire::check_body(header, frame.body.bytes()));
+  co_return frame;
+}
+
 size_t FrameReader::take_buffered(MutableBytes into) {
   const size_t part = std::min(into.size(), end_ - begin_);
   if (part > 0) {
@@ -116,16 +135,15 @@ size_t FrameReader::take_buffered(MutableBytes into) {
 
 Task<Result<Frame>> FrameReader::next_control() {
   if (buffer_.empty()) {
-    buffer_ = pool_.take(kBufferBytes);
+    buffer_ = pool_.take(kControlBuffer);
   }
   if (begin_ == end_) {
     begin_ = end_ = 0;
-    const i64 got = co_await async_receive_some(socket_, buffer_.mutable_bytes());
-    if (got <= 0) {
-      co_return broken(got, false);
-    }
-    bytes_ += static_cast<u64>(got);
-    end_ = static_cast<size_t>(got);
+    CO_TRY_VOID(co_await begin_frame(kControlBuffer));
+  } else if (buffer_.size() - begin_ < wire::kHeaderBytes) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
   }
   if (!may_begin_frame(buffer_.bytes().subspan(begin_, end_ - begin_))) {
     co_return not_a_frame();
@@ -149,6 +167,7 @@ Task<Status> FrameReader::payload(std::array<iovec, 2> pieces, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     iovec& piece = pieces[i];
     const size_t had = take_buffered({static_cast<std::byte*>(piece.iov_base), piece.iov_len});
+    payload_bytes_copied += had;
     piece.iov_base = static_cast<std::byte*>(piece.iov_base) + had;
     piece.iov_len -= had;
     wanted += piece.iov_len;

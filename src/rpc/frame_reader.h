@@ -6,8 +6,11 @@
 #include "runtime/task.h"
 #include "wire/frame.h"
 
-// Reads frames from a socket: on data connections one receive for head and body, then exactly the
-// payload into its place; on control connections small frames share a receive.
+// Reads frames from a socket. On control connections small frames share a receive. On data
+// connections head and body take one receive, then exactly the payload is received into its place;
+// but after a number of frames without payload it reads ahead, so that those share a receive, too.
+// A payload that follows them unexpectedly is then copied in part, which runtime/copy_counter.h
+// counts.
 //
 // Errors of every member:
 //   kConnectionLost  the peer closed between two frames, or the connection broke
@@ -23,9 +26,15 @@ struct Frame {
 
 class FrameReader {
  public:
-  // All references must outlive the reader. A step inside a frame may take `frame_timeout`.
-  FrameReader(env::Socket& socket, SmallPool& pool, StallTimer& stall, Duration frame_timeout)
-      : socket_(socket), pool_(pool), stall_(stall), frame_timeout_(frame_timeout) {}
+  // All references must outlive the reader. A step inside a frame may take `frame_timeout`. Data
+  // connections read ahead after `read_ahead_after` frames in a row without payload.
+  FrameReader(env::Socket& socket, SmallPool& pool, StallTimer& stall, Duration frame_timeout,
+              u32 read_ahead_after)
+      : socket_(socket),
+        pool_(pool),
+        stall_(stall),
+        frame_timeout_(frame_timeout),
+        read_ahead_after_(read_ahead_after) {}
 
   // One handshake frame, within a step of `stall` that the caller has begun.
   Task<Result<Slice>> handshake_prefix();
@@ -46,8 +55,10 @@ class FrameReader {
   Task<Result<Frame>> next_control();
   // Receives exactly `into`, of which the frame's beginning has arrived already.
   Task<Status> rest(MutableBytes into);
-  // Control connections: at least `wanted` bytes in the buffer.
+  // At least `wanted` bytes in the buffer; a frame has begun.
   Task<Status> fill(size_t wanted);
+  // The first bytes of a frame, if none have arrived yet. At most `most` of them.
+  Task<Status> begin_frame(size_t most);
   size_t take_buffered(MutableBytes into);
   Error broken(i64 result, bool inside) const;
 
@@ -57,7 +68,10 @@ class FrameReader {
   Duration frame_timeout_;
   ConnectionKind kind_ = ConnectionKind::data;
   u64 bytes_ = 0;
-  // Control connections: what has arrived and was not looked at yet is [begin_, end_).
+  u32 read_ahead_after_;
+  u32 without_payload_ = 0;
+  // What has arrived and was not looked at yet is [begin_, end_). On data connections the bodies of
+  // frames are parts of this buffer: what was received once is never moved or overwritten.
   Slice buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;
