@@ -94,6 +94,10 @@ class ChunkStore {
   // will: their owners' creates are refused from now on and their tombstones forgotten. Durable.
   virtual Task<Status> forget_files(FileId first, FileId last) = 0;
 
+  // Gives back the memory kept for tail readers, at once. The store does so by itself, at its next
+  // append, when Buffers::pressed() says so.
+  virtual void drop_tails() = 0;
+
   virtual const DeviceIdentity& identity() const = 0;
   virtual const StoreCounters& counters() const = 0;
   virtual const RecoveryReport& recovery() const = 0;

@@ -1,0 +1,64 @@
+#pragma once
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "base/hash.h"
+#include "chunk/store/chunk.h"
+
+// Every chunk and tombstone of a shard.
+namespace pangu::chunk {
+
+// Refuses the owner's creates of a chunk that is not here.
+struct Tombstone {
+  Epoch fence;
+  bool deleted = false;
+  bool closed = false;
+  u64 lsn = 0;
+};
+
+class ChunkTable {
+ public:
+  ChunkTable() = default;
+  ChunkTable(const ChunkTable&) = delete;
+  ChunkTable& operator=(const ChunkTable&) = delete;
+
+  Chunk* find(const ChunkId& id) const {
+    const auto found = places_.find(id);
+    return found == places_.end() ? nullptr : slots_[found->second].get();
+  }
+  // REQUIRES: find(id) == nullptr. A tombstone of that id goes.
+  Chunk& insert(const ChunkId& id);
+  // The chunk leaves the table; whoever holds a ChunkRef keeps the object.
+  void erase(Chunk& chunk);
+  size_t chunks() const { return places_.size(); }
+
+  const Tombstone* find_tombstone(const ChunkId& id) const {
+    const auto found = tombstones_.find(id);
+    return found == tombstones_.end() ? nullptr : &found->second;
+  }
+  Tombstone& tombstone(const ChunkId& id) { return tombstones_[id]; }
+  void erase_tombstone(const ChunkId& id) { tombstones_.erase(id); }
+  const std::map<ChunkId, Tombstone>& tombstones() const { return tombstones_; }
+
+  // Owners' creates of chunks of these files are refused; their tombstones are not needed.
+  void forget_files(FileId first, FileId last);
+  bool forgotten(FileId file) const;
+  // First file id of each range and its last, disjoint.
+  const std::map<FileId, FileId>& forgotten_ranges() const { return forgotten_; }
+
+  // Chunks by place, some empty: stays valid for going on after a wait, in a fixed order.
+  size_t slots() const { return slots_.size(); }
+  Chunk* at_slot(size_t slot) const { return slots_[slot].get(); }
+  // Up to `max` chunk ids above `after`, sorted. Looks at every chunk.
+  std::vector<ChunkId> ids_after(const ChunkId& after, size_t max) const;
+
+ private:
+  std::unordered_map<ChunkId, u32, IdHash> places_;
+  std::vector<ChunkRef> slots_;
+  std::vector<u32> free_slots_;
+  std::map<ChunkId, Tombstone> tombstones_;
+  std::map<FileId, FileId> forgotten_;
+};
+
+}  // namespace pangu::chunk
