@@ -10,9 +10,9 @@ namespace pangu::master {
 namespace {
 
 Status check_texts(const std::string& address, const std::string& rack) {
-  if (address.empty() || address.size() > kAddressBytesMax) {
+  if (address.size() > kAddressBytesMax) {
     return Error(Code::kInvalidArgument,
-                 fmt::format("a server's address has 1 to {} bytes, not {}", kAddressBytesMax,
+                 fmt::format("a server's address has at most {} bytes, not {}", kAddressBytesMax,
                              address.size()));
   }
   if (rack.size() > kRackBytesMax) {
@@ -113,7 +113,10 @@ Result<pb::RegisterServerReply> register_server(Txn& txn,
     return Error(Code::kInvalidArgument, "a server registers with the identity of its data folder");
   }
   TRY(server, find_or_add(txn, identity, request.server()));
-  server.set_address(request.address());
+  // A server that joins for its id alone has no address yet.
+  if (!request.address().empty()) {
+    server.set_address(request.address());
+  }
   server.set_rack(request.rack());
   for (const pb::DeviceInfo& device : request.devices()) {
     TRY_VOID(add_device(txn, server, recorded(device)));
@@ -133,7 +136,9 @@ Status update_server(Txn& txn, const record::UpdateServer& request) {
     return Error(Code::kNotFound, fmt::format("server {} is not registered", id.number));
   }
   TRY_VOID(check_texts(request.server().address(), server.rack()));
-  server.set_address(request.server().address());
+  if (!request.server().address().empty()) {
+    server.set_address(request.server().address());
+  }
   for (const record::Device& device : request.server().devices()) {
     TRY_VOID(add_device(txn, server, device));
   }

@@ -61,10 +61,22 @@ TEST(ServerRegistry, WrongClaimsAreRefused) {
   nobody.clear_identity();
   EXPECT_EQ(join(h, nobody).code(), Code::kInvalidArgument);
   EXPECT_EQ(join(h, server_request(3, {1})).code(), Code::kInvalidArgument);  // another's disk
-  pb::RegisterServerRequest homeless = server_request(4, {4});
-  homeless.clear_address();
-  EXPECT_EQ(join(h, homeless).code(), Code::kInvalidArgument);
+  pb::RegisterServerRequest endless = server_request(4, {4});
+  endless.set_address(std::string(1000, 'x'));
+  EXPECT_EQ(join(h, endless).code(), Code::kInvalidArgument);
   EXPECT_EQ(servers(h).size(), 2u);
+}
+
+TEST(ServerRegistry, JoiningForAnIdAloneKeepsTheAddress) {
+  Harness h;
+  pb::RegisterServerRequest bare = server_request(1, {});
+  bare.clear_address();
+  EXPECT_EQ(join(h, bare)->server(), 1u);
+  EXPECT_EQ(servers(h)[0].address(), "");
+  EXPECT_TRUE(join(h, server_request(1, {1})).ok());
+  EXPECT_EQ(join(h, bare)->server(), 1u);
+  EXPECT_EQ(servers(h)[0].address(), "10.0.0.1:7200");
+  EXPECT_EQ(servers(h)[0].devices_size(), 1);
 }
 
 TEST(ServerRegistry, NoRequestIdIsNeeded) {
@@ -74,7 +86,7 @@ TEST(ServerRegistry, NoRequestIdIsNeeded) {
     const record::Outcome outcome =
         h.apply(static_cast<u32>(wire::Method::register_server), request);
     EXPECT_EQ(outcome.code(), 0u);
-    EXPECT_TRUE(h.last().servers_changed);
+    EXPECT_EQ(h.last().changed_server->server(), 1u);
   }
   EXPECT_EQ(servers(h).size(), 1u);
 }
@@ -92,7 +104,7 @@ TEST(ServerRegistry, UpdateAddsDevicesAndMovesTheAddress) {
   update.mutable_server()->set_server(8);
   EXPECT_EQ(h.internal(InternalMethod::update_server, update).code(),
             static_cast<u32>(Code::kNotFound));
-  EXPECT_FALSE(h.last().servers_changed);
+  EXPECT_FALSE(h.last().changed_server.has_value());
 }
 
 }  // namespace

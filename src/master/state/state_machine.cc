@@ -149,9 +149,16 @@ Outcome apply_method(const Work& work, u32 method) {
   }
 }
 
-bool changes_servers(u32 method) {
-  return method == static_cast<u32>(wire::Method::register_server) ||
-         method == static_cast<u32>(InternalMethod::update_server);
+// A command changes one server at most.
+std::optional<record::Server> server_of(const KvBatch& batch) {
+  const std::string prefix = keys::servers();
+  const auto found = batch.lower_bound(prefix);
+  if (found == batch.end() || !found->first.starts_with(prefix) || !found->second) {
+    return std::nullopt;
+  }
+  record::Server server;
+  CHECK(server.ParseFromString(*found->second));
+  return server;
 }
 
 }  // namespace
@@ -173,9 +180,9 @@ Result<Prepared> StateMachine::prepare(u64 index, const record::Command& command
   }
   meta.set_applied_index(index);
   meta.set_commands_applied(meta.commands_applied() + 1);
-  prepared.servers_changed = prepared.outcome.code() == 0 && changes_servers(command.method());
   prepared.reclaims = meta.reclaims();
   prepared.batch = txn.batch();
+  prepared.changed_server = server_of(prepared.batch);
   return prepared;
 }
 

@@ -1,4 +1,6 @@
 #pragma once
+#include <optional>
+
 #include "base/ids.h"
 #include "base/result.h"
 #include "master/state/kv.h"
@@ -30,7 +32,7 @@ struct StateOptions {
 struct Prepared {
   KvBatch batch;
   record::Outcome outcome;
-  bool servers_changed = false;
+  std::optional<record::Server> changed_server;  // as it is after the command
   u64 reclaims = 0;  // Meta::reclaims after it
 };
 

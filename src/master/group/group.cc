@@ -1,0 +1,286 @@
+#include "master/group/group.h"
+
+#include <fmt/core.h>
+
+#include "base/log.h"
+#include "base/reached.h"
+#include "master/state/server_registry.h"
+
+namespace pangu::master {
+namespace {
+
+constexpr Duration kStoreRetry = seconds(1);
+
+}  // namespace
+
+Group::Group(Reactor& reactor, const GroupOptions& options, const LivenessOptions& liveness)
+    : reactor_(reactor),
+      options_(options),
+      machine_(options.state),
+      servers_(liveness, reactor.now()),
+      next_cookie_(reactor.env().random()) {}
+
+Group::~Group() = default;
+
+// ---- open and stop ----
+
+Task<Status> Group::open(std::unique_ptr<Kv> kv, std::unique_ptr<CommandLog> log, Uuid cluster) {
+  kv_ = std::move(kv);
+  log_ = std::move(log);
+  auto loaded = co_await load_state(cluster);
+  CO_TRY_VOID(std::move(loaded));
+  auto opened = co_await log_->open(applied_, *this);
+  CO_TRY_VOID(std::move(opened));
+  opened_ = true;
+  gate_.spawn(reactor_, "master flush", TaskClass::background, flush_loop());
+  gate_.spawn(reactor_, "master reclaim", TaskClass::background, reclaim_loop());
+  co_return ok_status();
+}
+
+Task<Status> Group::load_state(Uuid cluster) {
+  auto meta_query = [](Txn& txn) -> Result<record::Meta> { return txn.meta(); };
+  auto meta = co_await query(meta_query);
+  CO_TRY(found, std::move(meta));
+  const Uuid known{.high = found.cluster_high(), .low = found.cluster_low()};
+  if (known.is_zero()) {
+    auto stored = co_await store(StateMachine::genesis(cluster));
+    co_return stored;
+  }
+  if (known != cluster) {
+    co_return Error(Code::kWrongCluster,
+                    fmt::format("the metadata store belongs to cluster {}, this master to {}",
+                                to_string(known), to_string(cluster)));
+  }
+  applied_ = found.applied_index();
+  flushed_ = applied_;
+  reclaims_ = found.reclaims();
+  auto servers_query = [](Txn& txn) -> Result<std::vector<record::Server>> {
+    return registered_servers(txn);
+  };
+  auto servers = co_await query(servers_query);
+  CO_TRY(registered, std::move(servers));
+  for (const record::Server& server : registered) {
+    servers_.update(server, reactor_.now());
+  }
+  co_return ok_status();
+}
+
+Task<void> Group::stop() {
+  closing_ = true;
+  closing_or_due_.wake_all();
+  reclaim_due_.wake_all();
+  reclaimed_.wake_all();
+  if (log_) {
+    co_await log_->stop();
+  }
+  co_await gate_.close();
+  if (opened_) {
+    const Status flushed = co_await flush();
+    if (!flushed.ok()) {
+      LOG_WARN("the metadata store was not flushed at the end, the next start replays more of the "
+               "log: {}",
+               flushed.error().message());
+    }
+  }
+  if (kv_) {
+    co_await kv_->close();
+  }
+}
+
+// ---- commands ----
+
+Task<Result<record::Outcome>> Group::execute(u32 method, std::string request, record::Offer offer,
+                                             Instant deadline) {
+  if (failed_) {
+    co_return *failed_;
+  }
+  if (store_full_) {
+    co_return Error(Code::kNoSpace, "the disk of the metadata store is full");
+  }
+  Pending pending;
+  const u64 cookie = next_cookie_++;
+  record::Command command;
+  command.set_cookie(cookie);
+  command.set_method(method);
+  command.set_request(std::move(request));
+  command.set_wall_clock_us(reactor_.env().wall_clock_us());
+  *command.mutable_offer() = std::move(offer);
+  pending_.emplace(cookie, &pending);
+  auto index = co_await log_->propose(command.SerializeAsString(), deadline);
+  if (index.ok()) {
+    co_await pending.done.wait(deadline);
+  }
+  pending_.erase(cookie);
+  if (pending.outcome) {
+    co_return std::move(*pending.outcome);
+  }
+  if (!index.ok()) {
+    co_return std::move(index).error();
+  }
+  co_return Error(Code::kUnknownOutcome,
+                  failed_ ? std::string(failed_->context())
+                          : "the command is in the log, but was not applied in time");
+}
+
+Task<Status> Group::apply(u64 index, std::string bytes) {
+  CHECK(index == applied_ + 1);
+  record::Command command;
+  if (!command.ParseFromString(bytes)) {
+    const Error error(Code::kCorrupt, fmt::format("command {} of the log does not parse", index));
+    fail(error);
+    co_return error;
+  }
+  auto prepared = co_await prepare(index, command);
+  if (!prepared.ok()) {
+    fail(prepared.error());
+    co_return std::move(prepared).error();
+  }
+  auto stored = co_await store(prepared->batch);
+  if (!stored.ok()) {
+    fail(stored.error());
+    co_return stored;
+  }
+  applied_ = index;
+  ++counters_.applied;
+  reclaims_ = prepared->reclaims;
+  if (prepared->changed_server) {
+    servers_.update(*prepared->changed_server, reactor_.now());
+  }
+  if (reclaims_ > 0) {
+    reclaim_due_.wake_all();
+  }
+  if (log_->stored_bytes() >= options_.flush_log_bytes) {
+    closing_or_due_.wake_all();
+  }
+  if (const auto waiting = pending_.find(command.cookie()); waiting != pending_.end()) {
+    waiting->second->outcome = std::move(prepared->outcome);
+    waiting->second->done.set();
+  }
+  co_return ok_status();
+}
+
+Task<Result<Prepared>> Group::prepare(u64 index, const record::Command& command) {
+  auto prepared = machine_.prepare(index, command, *kv_);
+  if (prepared.ok() || prepared.code() != Code::kBusy) {
+    co_return prepared;
+  }
+  REACHED("master: command applied by a background thread");
+  ++counters_.applied_in_background;
+  const std::unique_ptr<KvReader> view = kv_->blocking_view();
+  auto work = [this, index, &command, &view] { return machine_.prepare(index, command, *view); };
+  auto again = co_await run_in_background(work);
+  co_return again;
+}
+
+// What is committed has to be applied: while the disk is full this waits.
+Task<Status> Group::store(const KvBatch& batch) {
+  for (;;) {
+    auto stored = kv_->apply(batch, MayWait::no);
+    if (stored.code() == Code::kBusy) {
+      auto work = [this, &batch] { return kv_->apply(batch, MayWait::yes); };
+      stored = co_await run_in_background(work);
+    }
+    if (stored.code() != Code::kNoSpace || closing_) {
+      store_full_ = false;
+      co_return stored;
+    }
+    REACHED("master: metadata store full, waiting for room");
+    if (!store_full_) {
+      LOG_ERROR("{}; changes are refused until there is room", stored.error().message());
+    }
+    store_full_ = true;
+    auto work = [this, &batch] { return kv_->apply(batch, MayWait::yes); };
+    co_await closing_or_due_.wait(reactor_.now() + kStoreRetry);
+    stored = co_await run_in_background(work);
+    if (stored.ok()) {
+      store_full_ = false;
+      co_return stored;
+    }
+  }
+}
+
+void Group::fail(const Error& error) {
+  failed_ = Error(Code::kIoError, fmt::format("the metadata cannot be changed or read any more "
+                                              "until the master is restarted: {}",
+                                              error.message()));
+  LOG_ERROR("{}", failed_->context());
+  for (const auto& [cookie, pending] : pending_) {
+    pending->done.set();
+  }
+}
+
+// ---- background ----
+
+Task<Status> Group::flush() {
+  while (flushing_) {
+    co_await flushed_list_.wait();
+  }
+  flushing_ = true;
+  const u64 applied = applied_;
+  Status flushed;
+  if (applied != flushed_ || applied == 0) {
+    flushed = co_await kv_->flush();
+    if (flushed.ok()) {
+      ++counters_.flushes;
+      flushed_ = applied;
+      flushed = log_->truncate_prefix(applied);
+    }
+  }
+  flushing_ = false;
+  flushed_list_.wake_all();
+  co_return flushed;
+}
+
+Task<void> Group::flush_loop() {
+  while (!closing_) {
+    co_await closing_or_due_.wait(reactor_.now() + options_.flush_interval);
+    if (closing_) {
+      break;
+    }
+    const Status flushed = co_await flush();
+    if (!flushed.ok()) {
+      LOG_WARN("flushing the metadata store: {}; trying again in {} s", flushed.error().message(),
+               options_.flush_interval.seconds());
+      co_await closing_or_due_.wait(reactor_.now() + kStoreRetry);
+    }
+  }
+}
+
+Task<void> Group::reclaim_loop() {
+  record::Reclaim request;
+  request.set_budget(options_.reclaim_budget);
+  while (!closing_ && !failed_) {
+    if (reclaims_ == 0) {
+      co_await reclaim_due_.wait();
+      continue;
+    }
+    auto outcome = co_await execute(static_cast<u32>(InternalMethod::reclaim),
+                                    request.SerializeAsString(), {}, Instant::never());
+    if (!outcome.ok()) {
+      co_await reclaim_due_.wait(reactor_.now() + kStoreRetry);
+    }
+    reclaimed_.wake_all();
+  }
+}
+
+Task<bool> Group::wait_purged(u64 purge, Instant deadline) {
+  auto pending = [purge](Txn& txn) -> Result<bool> { return txn.has(keys::purge(purge)); };
+  for (;;) {
+    auto more = co_await query(pending);
+    if (!more.ok()) {
+      co_return false;
+    }
+    if (!*more) {
+      co_return true;
+    }
+    if (closing_) {
+      co_return false;
+    }
+    const bool woken = co_await reclaimed_.wait(deadline);
+    if (!woken) {
+      co_return false;
+    }
+  }
+}
+
+}  // namespace pangu::master

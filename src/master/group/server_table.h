@@ -1,0 +1,63 @@
+#pragma once
+#include <map>
+#include <optional>
+
+#include "base/time.h"
+#include "master/group/placement.h"
+#include "master/state/record.pb.h"
+#include "wire/control.pb.h"
+
+// What the leader knows of the servers at this moment: the registered ones (a mirror of the state)
+// and what their heartbeats say. None of it is durable; none of it is asked when a command is applied.
+namespace pangu::master {
+
+struct LivenessOptions {
+  Duration suspect_after = seconds(3);  // silent for longer: no new chunks
+  Duration dead_after = seconds(30);
+};
+
+class ServerTable {
+ public:
+  ServerTable(const LivenessOptions& options, Instant now) : options_(options), began_(now) {}
+
+  // A server as the state has it; new or changed.
+  void update(const record::Server& server, Instant now);
+  bool knows(ServerId server) const { return servers_.contains(server.number); }
+
+  // A heartbeat or a registration came. REQUIRES: knows(server)
+  void heard(ServerId server, const google::protobuf::RepeatedPtrField<pb::DeviceInfo>& devices,
+             Instant now);
+  // What of a heartbeat the state does not have yet. REQUIRES: knows(request.server())
+  std::optional<record::UpdateServer> news(const pb::HeartbeatRequest& request) const;
+  // Where in its orders the next heartbeat's reply begins. REQUIRES: knows(server)
+  std::string& order_cursor(ServerId server) { return servers_.at(server.number).order_cursor; }
+
+  pb::ServerState state(ServerId server, Instant now) const;
+  // Where it is and how it stands; nothing but the id for an unknown server.
+  void describe(pb::ServerInfo& out, ServerId server, Instant now) const;
+  // Its devices. REQUIRES: knows(server)
+  void describe_devices(pb::ServerInfo& out, ServerId server) const;
+  std::vector<ServerId> ids() const;
+
+  // Places for `count` chunks, or why there are none.
+  record::Offer offer(u32 count, PlacementRequest request, Instant now);
+
+ private:
+  struct Known {
+    record::Server record;
+    std::string order_cursor;
+    bool heard = false;  // since this master began
+    Instant last_heard;
+    std::vector<pb::DeviceInfo> devices;  // as last reported
+  };
+  Duration silence(const Known& server, Instant now) const;
+  void rebuild();
+
+  LivenessOptions options_;
+  Instant began_;
+  std::map<u32, Known> servers_;
+  std::vector<PlacementServer> places_;  // the same servers, for the placer
+  Placer placer_;
+};
+
+}  // namespace pangu::master

@@ -1,0 +1,11 @@
+#include "master/ops/common.h"
+
+namespace pangu::master::ops {
+
+Task<Result<std::string>> report_chunk(Context& context, std::string body, Instant deadline) {
+  CO_TRY_VOID(parse<pb::ReportChunkRequest>(body));
+  auto answer = co_await propose(context, wire::Method::report_chunk, std::move(body), {}, deadline);
+  co_return answer;
+}
+
+}  // namespace pangu::master::ops
