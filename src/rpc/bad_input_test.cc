@@ -213,6 +213,58 @@ TEST_P(BadInput, ServersSurviveDamage) {
   }
 }
 
+TEST_P(BadInput, MorePayloadThanTheCreditAllowsWaits) {
+  ServerOptions options = kPlain;
+  options.connection_credit_bytes = kMiB;
+  LoopbackRig rig(9, options);
+  Bystander bystander(rig, GetParam());
+  std::string bytes = hello_bytes(GetParam());
+  wire::FrameHeader header{};
+  header.type = wire::FrameType::request;
+  header.method = static_cast<u16>(kHold);
+  for (header.request_id = 1; header.request_id <= 6; ++header.request_id) {
+    bytes += frame_bytes(GetParam(), header, "", 400'000);
+  }
+  RawEnd end;
+  rig.host.reactor->spawn("greedy", TaskClass::foreground,
+                          [](LoopbackRig& r, std::string b, RawEnd& into) -> Task<void> {
+                            into = co_await say(*r.host.reactor, r.server.address(), std::move(b),
+                                                seconds(5));
+                          }(rig, std::move(bytes), end));
+  rig.world.run_for(seconds(1));
+  EXPECT_EQ(rig.service.running, 2u);
+  EXPECT_LE(rig.service.payload_held, kMiB);
+  rig.service.released.set();
+  EXPECT_TRUE(
+      rig.world.run_until([&] { return end.lasted.ns > 0; }, rig.world.now() + seconds(20)));
+  EXPECT_EQ(rig.service.handled, 7u);
+  EXPECT_LE(rig.service.payload_held_peak, kMiB);
+  bystander.finish();
+}
+
+TEST(BadInput, TooManyConnections) {
+  ServerOptions options = kPlain;
+  options.connections_max = 3;
+  LoopbackRig rig(10, options);
+  Bystander bystander(rig, ConnectionKind::data);
+  u64 closed = 0;
+  u64 ended = 0;
+  for (int i = 0; i < 5; ++i) {
+    rig.host.reactor->spawn("one more", TaskClass::foreground,
+                            [](LoopbackRig& r, u64& refused, u64& count) -> Task<void> {
+                              const RawEnd end =
+                                  co_await say(*r.host.reactor, r.server.address(),
+                                               hello_bytes(ConnectionKind::data), seconds(5));
+                              refused += end.closed_by_peer;
+                              ++count;
+                            }(rig, closed, ended));
+  }
+  EXPECT_TRUE(rig.world.run_until([&] { return ended == 5; }, rig.world.now() + seconds(60)));
+  EXPECT_EQ(closed, 3u);
+  EXPECT_EQ(rig.server.counters().connections_refused, 3u);
+  bystander.finish();
+}
+
 // A server that answers with damaged frames.
 struct BadServer {
   Reactor& reactor;

@@ -144,7 +144,6 @@ void ChannelCore::finish(Call& call, Result<Response> result) {
     Link& carrier = *std::exchange(call.link, nullptr);
     carrier.payload_in_flight -= call.payload_len;
     if (carrier.starved) {
-      carrier.starved = false;
       carrier.sender_wake.wake_one();
     }
   } else {
@@ -161,23 +160,24 @@ void ChannelCore::finish(Call& call, Result<Response> result) {
 
 void ChannelCore::time_out(Call& call) {
   ++counters.timeouts;
-  Link* carrier = call.link;
-  const std::string where =
-      fmt::format("{} at {}: {}", wire::to_string(call.method), env::to_string(address),
-                  carrier == nullptr ? "it was not sent" : "no reply in time");
-  if (carrier != nullptr) {
-    carrier->cancels.push_back(call.id);
-    carrier->sender_wake.wake_one();
-  }
-  finish(call, Error(Code::kTimeout, where));
+  const std::shared_ptr<Link> carrier = call.link == nullptr ? nullptr : link;
+  Error error(Code::kTimeout,
+              fmt::format("{} at {}: {}", wire::to_string(call.method), env::to_string(address),
+                          carrier == nullptr ? "it was not sent" : "no reply in time"));
   if (carrier == nullptr) {
-    // The first of its queue may have been in the way of others.
+    finish(call, std::move(error));
+    // It may have stood in front of others.
     if (link != nullptr && link->starved) {
-      link->starved = false;
       link->sender_wake.wake_one();
     }
     return;
   }
+  carrier->cancels.push_back(call.id);
+  carrier->sender_wake.wake_one();
+  if (call.sent_at >= carrier->heard_at) {
+    carrier->silent_since = std::min(carrier->silent_since, call.sent_at);
+  }
+  finish(call, std::move(error));
   const Instant now = reactor.now();
   if (carrier->silent_since != Instant::never() &&
       now - carrier->silent_since >= options.silence_max) {

@@ -75,7 +75,9 @@ struct Link {
   WaitList sender_wake;
   bool sender_running = false;
   WaitList sender_ended;
-  Instant silent_since = Instant::never();  // first send since something was received
+  Instant heard_at;  // the last frame came
+  // When the first call was sent that has timed out since then without hearing anything.
+  Instant silent_since = Instant::never();
 };
 
 struct ChannelCore : std::enable_shared_from_this<ChannelCore> {

@@ -13,10 +13,16 @@ constexpr Duration kPlaceRetry = milliseconds(5);
 constexpr Duration kDelayFloor = milliseconds(1);
 // Appends are never copied: their connections carry payload all the time.
 constexpr u32 kReadAheadAfter = 64;
+// Frames that have arrived together are taken in one go, up to this many.
+constexpr u32 kFramesPerSlice = 32;
 constexpr size_t kErrorTextMax = 4096;
 constexpr size_t kScratchBytes = 64 * kKiB;
 // Every connection can always move one payload of any class.
 constexpr u64 kRoomMin = 2 * u64{wire::kPayloadBytesMax};
+
+void smooth(Duration& average, Duration sample) {
+  average = average + (sample - average) / 8;
+}
 
 u64 control_share(u64 total) {
   return std::max<u64>(wire::kPayloadBytesMax, total / 8);
@@ -35,11 +41,6 @@ ServerCore::ServerCore(Reactor& r, Service& s, BufferPool& p, const ServerOption
 u64 ServerCore::credit() const {
   const u64 fair = 2 * options.receive_bytes_max / std::max<u64>(data_connections, 1);
   return std::max<u64>(std::min(options.connection_credit_bytes, fair), wire::kPayloadBytesMax);
-}
-
-void ServerCore::note_delay(TaskClass task_class, Duration delay) {
-  Duration& smoothed = queue_delay[static_cast<size_t>(task_class)];
-  smoothed = smoothed + (delay - smoothed) / 8;
 }
 
 void ServerCore::note_end(const env::Address& peer, const Error& error) {
@@ -169,7 +170,7 @@ Task<Status> Connection::shake_hands() {
 }
 
 Task<Status> Connection::read_requests() {
-  for (;;) {
+  for (u32 frames = 1;; ++frames) {
     CO_TRY(frame, co_await reader_.next());
     if (closed_) {
       co_return closed_error();
@@ -181,6 +182,9 @@ Task<Status> Connection::read_requests() {
     } else {
       co_return Error(Code::kBadFrame, fmt::format("unexpected frame of type {}",
                                                    static_cast<int>(frame.header.type)));
+    }
+    if (frames % kFramesPerSlice == 0) {
+      co_await yield_if_expired();
     }
   }
 }
@@ -206,6 +210,12 @@ Task<Status> Connection::take_request(Frame frame) {
     co_await changed_.wait();
   }
   ++held_;
+  Status allowed = check_deadline(*active, header.payload_len);
+  if (!allowed.ok()) {
+    Status skipped = co_await refuse(*active, header.payload_len, allowed.error());
+    finish(*active);
+    co_return skipped;
+  }
   if (header.payload_len > 0) {
     auto taken = co_await take_payload(*active, header);
     if (!taken.ok() || !*taken) {
@@ -220,6 +230,7 @@ Task<Status> Connection::take_request(Frame frame) {
     finish(*active);
     co_return closed_error();
   }
+  active->complete = core_->reactor.slice_start();
   active_.push_back(*active);
   const TaskClass task_class = request.task_class;
   core_->reactor.spawn("rpc: handle a request", task_class,
@@ -227,51 +238,64 @@ Task<Status> Connection::take_request(Frame frame) {
   co_return ok_status();
 }
 
-// kBusy at once if requests of this class have lately waited longer than this one has left.
-Status Connection::check_deadline(const ActiveRequest& active) {
+// kBusy at once if requests like this one have lately waited longer than it has left.
+Status Connection::check_deadline(const ActiveRequest& active, u32 payload_len) {
   const Request& request = active.request;
-  Duration& delay = core_->queue_delay[static_cast<size_t>(request.task_class)];
-  if (request.deadline == Instant::never() || delay < kDelayFloor) {
+  if (request.deadline == Instant::never()) {
     return ok_status();
   }
-  const Duration left = request.deadline - core_->reactor.now();
-  if (left >= delay) {
+  Duration& turn = core_->turn_delay[static_cast<size_t>(request.task_class)];
+  Duration& room = core_->room_delay[static_cast<size_t>(request.task_class)];
+  const Duration expected = payload_len > 0 ? turn + room : turn;
+  const Duration left = request.deadline - request.received;
+  if (expected < kDelayFloor || left >= expected) {
     return ok_status();
   }
   REACHED("rpc: refused, the deadline cannot be met");
-  const Duration seen = delay;
-  delay = delay - delay / 8;  // or nothing would ever be admitted again
+  // Or nothing would ever be admitted again.
+  turn = turn - turn / 8;
+  room = room - room / 8;
   return Error(Code::kBusy, fmt::format("requests wait {} us here, this one has {} us left",
-                                        seen.us(), left.us()));
+                                        expected.us(), left.us()));
+}
+
+Task<Status> Connection::refuse(ActiveRequest& active, u32 payload_len, const Error& error) {
+  Reply reply(error);
+  if (payload_len > 0) {
+    if (core_->scratch.empty()) {
+      core_->scratch.resize(kScratchBytes);
+    }
+    CO_TRY_VOID(co_await reader_.skip(payload_len, core_->scratch));
+  }
+  answer(active, std::move(reply));
+  co_return ok_status();
 }
 
 Task<Result<bool>> Connection::take_payload(ActiveRequest& active,
                                             const wire::FrameHeader& header) {
   const u32 size = header.payload_len;
+  const Request& request = active.request;
   const Instant give_up =
-      std::min(active.request.deadline, active.request.received + core_->options.frame_timeout);
-  Status allowed = check_deadline(active);
-  if (allowed.ok()) {
-    allowed = co_await wait_for_room(active, size, give_up);
-  }
+      std::min(request.deadline, request.received + core_->options.frame_timeout);
+  Status allowed = co_await wait_for_room(active, size, give_up);
   if (closed_) {
     co_return closed_error();
   }
   Result<Placement> placed =
       allowed.ok() ? Result<Placement>(Placement{}) : Result<Placement>(std::move(allowed).error());
   if (placed.ok()) {
-    placed = co_await wait_for_place(header, active.request.body.bytes(), give_up);
+    placed = co_await wait_for_place(header, request.body.bytes(), give_up);
     if (closed_) {
       co_return closed_error();
     }
   }
+  smooth(core_->room_delay[static_cast<size_t>(request.task_class)],
+         core_->reactor.slice_start() > request.received
+             ? core_->reactor.slice_start() - request.received
+             : Duration{});
   if (!placed.ok()) {
     give_room_back(active);
-    if (core_->scratch.empty()) {
-      core_->scratch.resize(kScratchBytes);
-    }
-    CO_TRY_VOID(co_await reader_.skip(size, core_->scratch));
-    answer(active, Reply(placed.error()));
+    CO_TRY_VOID(co_await refuse(active, size, placed.error()));
     co_return false;
   }
   Placement& placement = *placed;
@@ -348,7 +372,7 @@ Task<void> Connection::run_request(Lease lease, std::unique_ptr<ActiveRequest> a
   }
   active->started = true;
   const Instant now = core.reactor.now();
-  core.note_delay(active->request.task_class, now - active->request.received);
+  smooth(core.turn_delay[static_cast<size_t>(active->request.task_class)], now - active->complete);
   if (now >= active->request.deadline) {
     REACHED("rpc: deadline passed before the request could start");
     self.answer(*active, Reply(Error(Code::kTimeout, "the deadline passed before it could start")));

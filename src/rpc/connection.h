@@ -29,8 +29,10 @@ struct ServerCore {
   // Payload bytes that may still be received. Control has its own reserve.
   Semaphore room;
   Semaphore control_room;
-  // How long requests of a class have lately waited for their turn (smoothed).
-  std::array<Duration, kTaskClasses> queue_delay{};
+  // How long requests of a class have lately waited: for their turn once they were complete, and
+  // for a place for their payload (both smoothed).
+  std::array<Duration, kTaskClasses> turn_delay{};
+  std::array<Duration, kTaskClasses> room_delay{};
   u64 data_connections = 0;
   Instant next_log;
   IntrusiveList<Connection> connections;
@@ -42,7 +44,6 @@ struct ServerCore {
   Semaphore& room_of(TaskClass task_class) {
     return task_class == TaskClass::control ? control_room : room;
   }
-  void note_delay(TaskClass task_class, Duration delay);
   // Says why a connection ended, at most once a second.
   void note_end(const env::Address& peer, const Error& error);
 };
@@ -53,6 +54,7 @@ struct ActiveRequest : ListNode {
   bool started = false;
   bool cancelled = false;
   u32 room_taken = 0;
+  Instant complete;  // everything of it has arrived
   Request request;
   // Pooled like coroutine frames, and so without an owner that could be gone first.
   static void* operator new(size_t size) { return frame_allocate(size); }
@@ -88,10 +90,11 @@ class Connection : public ListNode, public std::enable_shared_from_this<Connecti
   Task<Status> take_request(Frame frame);
   // True: the payload is in its place. False: the request was refused, answered and skipped.
   Task<Result<bool>> take_payload(ActiveRequest& active, const wire::FrameHeader& header);
+  Task<Status> refuse(ActiveRequest& active, u32 payload_len, const Error& error);
   Task<Status> wait_for_room(ActiveRequest& active, u32 size, Instant give_up);
   Task<Result<Placement>> wait_for_place(const wire::FrameHeader& header, Bytes body,
                                          Instant give_up);
-  Status check_deadline(const ActiveRequest& active);
+  Status check_deadline(const ActiveRequest& active, u32 payload_len);
   void give_room_back(ActiveRequest& active);
   void cancel(u64 id);
   void answer(const ActiveRequest& active, Reply reply);

@@ -13,6 +13,8 @@ namespace {
 constexpr Duration kFirstBackoff = milliseconds(5);
 constexpr Duration kBackoffMax = milliseconds(200);
 constexpr size_t kScratchBytes = 64 * kKiB;
+// Frames that have arrived together are taken in one go, up to this many.
+constexpr u32 kFramesPerSlice = 32;
 
 // A connection attempt. The kernel may take longer over it than anybody waits; then it is left to
 // its own task.
@@ -293,9 +295,6 @@ Task<void> ChannelCore::send_calls(Lease lease, std::shared_ptr<Link> carrier) {
       co_await carrier->sender_wake.wait();
       continue;
     }
-    if (carrier->silent_since == Instant::never()) {
-      carrier->silent_since = core.reactor.now();
-    }
     carrier->write_stall.begin(core.options.frame_timeout);
     const i64 sent = co_await async_send(*carrier->socket, carrier->batch.pieces());
     carrier->write_stall.end();
@@ -315,7 +314,7 @@ Task<void> ChannelCore::send_calls(Lease lease, std::shared_ptr<Link> carrier) {
 
 Task<Status> ChannelCore::read_replies(std::shared_ptr<Link> carrier) {
   u64 seen = carrier->reader.bytes_received();
-  for (;;) {
+  for (u32 frames = 1;; ++frames) {
     CO_TRY(frame, co_await carrier->reader.next());
     if (carrier->broken) {
       co_return Error(Code::kConnectionLost, "closed here");
@@ -327,12 +326,17 @@ Task<Status> ChannelCore::read_replies(std::shared_ptr<Link> carrier) {
     CO_TRY_VOID(co_await take_reply(carrier, std::move(frame)));
     counters.bytes_received += carrier->reader.bytes_received() - seen;
     seen = carrier->reader.bytes_received();
+    if (frames % kFramesPerSlice == 0) {
+      co_await yield_if_expired();
+    }
   }
 }
 
 Task<Status> ChannelCore::take_reply(std::shared_ptr<Link> carrier, Frame frame) {
   const wire::FrameHeader& header = frame.header;
   carrier->answered = true;
+  carrier->heard_at = reactor.now();
+  carrier->silent_since = Instant::never();
   failures = 0;
   Response response{
       .code = code_from_number(header.status), .body = std::move(frame.body), .payload = {}};
@@ -372,7 +376,6 @@ Task<Status> ChannelCore::take_reply(std::shared_ptr<Link> carrier, Frame frame)
     }
     finish(*call, std::move(response));
   }
-  carrier->silent_since = carrier->sent.empty() ? Instant::never() : now;
   co_return ok_status();
 }
 

@@ -435,6 +435,64 @@ TEST_P(Rpc, ARequestThatCannotStartInTimeIsNotRun) {
   rig.finish(channel);
 }
 
+TEST_P(Rpc, RepliesComeInWithoutAPooledBuffer) {
+  Rig rig(20);
+  rig.client.pool.reset();
+  rig.client.pool = std::make_unique<BufferPool>(
+      rig.client.node.env(), BufferPoolOptions{.bytes = 1, .huge_pages = false});
+  std::vector<Slice> taken;
+  while (auto slice = rig.client.pool->try_take(4096)) {
+    taken.push_back(*slice);
+  }
+  auto channel = rig.channel(GetParam());
+  u64 done = 0;
+  rig.run(echo(*rig.client.reactor, *channel, 5, 50'000, done));
+  EXPECT_EQ(done, 1u);
+  taken.clear();
+  rig.finish(channel);
+}
+
+// Small frames share receives, also on data connections; bodies and payloads in between survive it.
+TEST_P(Rpc, BurstsOfSmallCallsWithPayloadAmongThem) {
+  Rig rig(21);
+  auto channel = rig.channel(GetParam());
+  u64 done = 0;
+  u64 wanted = 0;
+  Prng prng(21);
+  for (int burst = 0; burst < 30; ++burst) {
+    for (int i = 0; i < 40; ++i) {
+      const bool large = prng.chance(0.03);
+      rig.client.reactor->spawn(
+          "call", TaskClass::foreground,
+          echo(*rig.client.reactor, *channel, large ? prng.below(5000) : prng.below(128),
+               prng.chance(0.005) ? prng.below(30'000) : 0, done));
+      ++wanted;
+    }
+    EXPECT_TRUE(rig.world.run_until([&] { return done == wanted; }, rig.world.now() + seconds(5)));
+  }
+  EXPECT_LT(rig.server.server->counters().sends, wanted / 2);
+  rig.finish(channel);
+}
+
+TEST_P(Rpc, ALateCallDoesNotCondemnAConnectionThatWasIdle) {
+  Rig rig(22);
+  auto channel = rig.channel(GetParam());
+  u64 done = 0;
+  rig.run(echo(*rig.client.reactor, *channel, 5, 0, done));
+  rig.client.reactor->spawn("hold", TaskClass::foreground,
+                            hold(rig, *channel, 0, TaskClass::foreground, done));
+  rig.world.run_for(seconds(10));
+  // Nothing was heard for ten seconds, but nothing was due either.
+  rig.run([](Rig& r, Channel& c) -> Task<void> {
+    auto late = co_await c.call(kHold, {}, {}, within(*r.client.reactor, milliseconds(50)));
+    EXPECT_EQ(late.code(), Code::kTimeout);
+  }(rig, *channel));
+  EXPECT_EQ(channel->counters().losses, 0u);
+  rig.server.service->released.set();
+  EXPECT_TRUE(rig.world.run_until([&] { return done == 2; }, rig.world.now() + seconds(5)));
+  rig.finish(channel);
+}
+
 TEST_P(Rpc, OneReplyPerCallWhateverTheClass) {
   Rig rig(19);
   auto channel = rig.channel(GetParam());

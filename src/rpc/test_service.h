@@ -1,6 +1,5 @@
 #pragma once
-#include <map>
-
+#include "base/hash.h"
 #include "rpc/channel.h"
 #include "rpc/server.h"
 #include "runtime/await.h"
