@@ -94,6 +94,9 @@ Task<Status> format_shard(env::File& file, const Superblock& superblock, u32 sha
 }  // namespace
 
 Task<Result<bool>> is_blank(env::File& file) {
+  if (file.size() < kHeadBytes && file.size() % kSectorBytes != 0) {
+    co_return false;  // somebody's small file: its last bytes cannot even be read directly
+  }
   const u64 bytes = std::min(kHeadBytes, round_down(file.size(), kSectorBytes));
   const Slice head = Slice::allocate(kHeadBytes);
   CO_TRY_VOID(co_await read_exactly(file, 0, head.mutable_bytes().first(bytes)));

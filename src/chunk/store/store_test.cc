@@ -415,5 +415,14 @@ TEST_F(StoreTest, ForgottenFilesRefuseCreates) {
   EXPECT_EQ(on_.append(writer, 100).code, Code::kOk);
 }
 
+TEST(Device, SomebodysSmallFileIsNotBlank) {
+  TestStore small(1000, false);
+  const std::string text = "precious";
+  small.file().poke(0, as_bytes_of(std::string_view(text)));
+  EXPECT_FALSE(*small.wait(is_blank(small.file())));
+  TestStore empty(0, false);
+  EXPECT_TRUE(*empty.wait(is_blank(empty.file())));
+}
+
 }  // namespace
 }  // namespace pangu::chunk
