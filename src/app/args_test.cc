@@ -2,6 +2,7 @@
 
 #include "app/command.h"
 #include "app/exit_code.h"
+#include "app/local_file.h"
 #include "app/nearest.h"
 #include "app/report.h"
 
@@ -158,6 +159,20 @@ TEST(CommandLine, FlagsOfEveryCommandAreUniqueAndTheirFallbacksValid) {
       EXPECT_TRUE(flag.fallback.empty() ||
                   check_value(flag.kind, flag.choices, flag.fallback).ok())
           << command->name << " --" << flag.name;
+    }
+  }
+}
+
+TEST(CommandLine, DocumentationNamesEveryCommandAndFlag) {
+  const auto text = read_small_file(PANGU_SOURCE_DIR "/docs/cli.md");
+  ASSERT_TRUE(text.ok());
+  for (const Command* command : all_commands()) {
+    EXPECT_NE(text->find("`" + std::string(command->name)), std::string::npos) << command->name;
+    for (const Flag& flag : syntax_of(*command).flags) {
+      const std::string written =
+          flag.letter != 0 ? fmt::format("`-{}`", flag.letter) : fmt::format("--{}", flag.name);
+      EXPECT_TRUE(flag.hidden || text->find(written) != std::string::npos)
+          << command->name << " " << written;
     }
   }
 }

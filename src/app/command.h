@@ -9,6 +9,8 @@
 // A command of `pangu`: one table entry and one function, in a file of its own (cmd_*.cc).
 namespace pangu::app {
 
+inline constexpr std::string_view kProgramVersion = "0.1.0";
+
 // What a command is run with.
 struct Invocation {
   Args args;

@@ -10,18 +10,20 @@
 
 namespace pangu::app {
 
-extern const Command kStatus;
+extern const Command kChunkserver, kStatus;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
 extern const Command kBenchLimit;
+extern const Command kChunkFormat, kChunkInspect, kChunkVerify;
 extern const Command kConfigCheck, kConfigShow, kHelp;
 
 namespace {
 constexpr const Command* kCommands[] = {
-    &kStatus,
+    &kChunkserver, &kStatus,
     &kClusterStart, &kClusterStatus, &kClusterStop, &kClusterKill, &kClusterRestart,
     &kClusterPause, &kClusterResume,
     &kBenchLimit,
+    &kChunkFormat, &kChunkInspect, &kChunkVerify,
     &kConfigCheck, &kConfigShow, &kHelp,
 };
 
@@ -38,7 +40,6 @@ constexpr Flag kGlobalFlags[] = {
     {.name = "verbose", .help = "log what happens, to standard error", .letter = 'v'},
     {.name = "help", .help = "explain this command", .letter = 'h'},
 };
-constexpr std::string_view kVersion = "pangu 0.1.0\n";
 constexpr std::string_view kDefaultConfig = "/etc/pangu/pangu.toml";
 
 struct Found {
@@ -175,7 +176,7 @@ int run_command_line(std::span<const std::string> words) {
     return std::find(in.begin(), in.end(), word) != in.end();
   };
   if (has(before, "--version")) {
-    return print(kVersion).ok() ? kExitOk : kExitFailed;
+    return print(fmt::format("pangu {}\n", kProgramVersion)).ok() ? kExitOk : kExitFailed;
   }
   const bool help = has(before, "--help") || has(before, "-h");
   if (after.empty()) {

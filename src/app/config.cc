@@ -111,6 +111,9 @@ bool Config::toggle(std::string_view key) const { return *parse_toggle(find(key)
 std::vector<std::string> Config::list(std::string_view key) const {
   return split(find(key).text, kListSeparator);
 }
+void Config::override_masters(const std::string& masters) {
+  values_["cluster.masters"] = {masters, Origin::flag, "started here"};
+}
 Origin Config::origin(std::string_view key) const { return find(key).origin; }
 const std::string& Config::origin_text(std::string_view key) const {
   return find(key).origin_text;

@@ -48,6 +48,9 @@ class Config {
   bool toggle(std::string_view key) const;
   std::vector<std::string> list(std::string_view key) const;
 
+  // For a cluster that this very process has started.
+  void override_masters(const std::string& masters);
+
   Origin origin(std::string_view key) const;
   // Where the value comes from, for people: "/etc/pangu/pangu.toml", "PANGU_SERVER_LISTEN", "flag".
   const std::string& origin_text(std::string_view key) const;

@@ -239,6 +239,16 @@ std::string base_name(std::string_view path) {
   return std::string(slash == path.npos ? path : path.substr(slash + 1));
 }
 
+Status write_small_file(const std::string& path, std::string_view text) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) {
+    return failed(path);
+  }
+  const i64 written = write_fully(fd, as_bytes_of(text));
+  ::close(fd);
+  return written < 0 ? Status(env::error_from_errno(static_cast<int>(-written), path)) : Status();
+}
+
 Result<std::string> read_small_file(const std::string& path) {
   constexpr size_t kMax = 16 * kMiB;
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

@@ -72,6 +72,7 @@ Status make_local_directory(const std::string& path);
 std::string absolute_path(const std::string& path);
 // The last part of a path: "b.txt" of "/a/b.txt".
 std::string base_name(std::string_view path);
+Status write_small_file(const std::string& path, std::string_view text);
 // For configuration and /proc; at most 16 MiB.
 Result<std::string> read_small_file(const std::string& path);
 

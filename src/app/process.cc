@@ -183,6 +183,27 @@ Result<std::string> StartedProcess::wait_ready(Duration timeout) {
   return std::string(buffer, static_cast<size_t>(got));
 }
 
+Status run_program(const std::vector<std::string>& words) {
+  std::vector<std::string> copy = words;
+  std::vector<char*> argv;
+  for (std::string& word : copy) {
+    argv.push_back(word.data());
+  }
+  argv.push_back(nullptr);
+  pid_t pid = 0;
+  const int error = ::posix_spawnp(&pid, argv[0], nullptr, nullptr, argv.data(), environ);
+  if (error != 0) {
+    return env::error_from_errno(error, fmt::format("starting {}", words[0]));
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    return Error(Code::kIoError, fmt::format("{} failed", words[0]));
+  }
+  return {};
+}
+
 void announce_ready(int fd, std::string_view text) {
   // A starter that is gone already is none of our business.
   const ssize_t written = ::write(fd, text.data(), text.size());

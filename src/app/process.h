@@ -55,6 +55,9 @@ class StartedProcess {
   std::string log_path_;
 };
 
+// Runs another program, found along $PATH, to its end. Fails if it does not end with 0.
+Status run_program(const std::vector<std::string>& words);
+
 // For the started process: tells the starter through the descriptor `fd` (flag --ready-fd), once.
 void announce_ready(int fd, std::string_view text);
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "app/local_file.h"
+#include "app/sha256.h"
 #include "app/value.h"
 
 namespace pangu::app {
@@ -58,6 +59,14 @@ TEST(LocalFile, BaseName) {
   EXPECT_EQ(base_name("/a/b.txt"), "b.txt");
   EXPECT_EQ(base_name("b"), "b");
   EXPECT_EQ(base_name("/a/b/"), "b");
+}
+
+TEST(Sha256, KnownAnswers) {
+  EXPECT_EQ(Sha256().digits(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  Sha256 abc;
+  abc.add(as_bytes_of(std::string_view("a")));
+  abc.add(as_bytes_of(std::string_view("bc")));
+  EXPECT_EQ(abc.digits(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 }  // namespace

@@ -60,6 +60,16 @@ void Progress::add(u64 bytes, Instant now) {
   }
 }
 
+void Progress::note(const std::string& text) {
+  if (on_screen_) {
+    fmt::print(stderr, "\r\x1b[K");
+    std::fflush(stderr);
+    on_screen_ = false;
+  }
+  fmt::print("{}\n", text);
+  std::fflush(stdout);
+}
+
 void Progress::finish(Instant now) {
   if (terminal_) {
     draw(now);

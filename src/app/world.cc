@@ -48,11 +48,14 @@ std::string World::wait_mode() const {
   return spin_ == Duration{} ? "event" : fmt::format("spin {}", format_duration(spin_));
 }
 
-void World::drive(const bool& finished, bool interruptible) {
+void World::drive(const bool& finished) {
   while (!finished) {
     reactor_->run_once(Instant::never());
-    if (interruptible && interrupts_->received() != 0 && !finished) {
+    if (interrupts_->received() != 0 && !finished) {
       print_error(Error(Code::kCancelled, "interrupted"));
+      for (; !cleanups_.empty(); cleanups_.pop_back()) {
+        cleanups_.back()();
+      }
       leave_now(*log_);
     }
   }

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,9 +40,12 @@ class World {
     bool finished = false;
     reactor_->spawn("command", TaskClass::foreground,
                     detail::store_result<T>(std::move(task), value, finished));
-    drive(finished, true);
+    drive(finished);
     return std::move(*value);
   }
+  // What run() does before a signal ends the process, the last one first; none may use the reactor.
+  void push_cleanup(std::function<void()> cleanup) { cleanups_.push_back(std::move(cleanup)); }
+  void pop_cleanup() { cleanups_.pop_back(); }
   // Drives until a signal asks to stop.
   void run_until_interrupted();
   // Drives until `task` (an orderly stop) is done. If `patience` is over first, or a further signal
@@ -50,12 +54,13 @@ class World {
 
  private:
   World() = default;
-  void drive(const bool& finished, bool interruptible);
+  void drive(const bool& finished);
 
   std::unique_ptr<env::LogThread> log_;
   std::unique_ptr<env::Env> env_;
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<Interrupts> interrupts_;
+  std::vector<std::function<void()>> cleanups_;
   env::EnvKind kind_{};
   Duration spin_;
 };
