@@ -10,7 +10,7 @@
 
 namespace pangu::app {
 
-extern const Command kChunkserver, kStatus;
+extern const Command kDev, kMaster, kChunkserver, kStatus;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
 extern const Command kBenchLimit;
@@ -19,7 +19,7 @@ extern const Command kConfigCheck, kConfigShow, kHelp;
 
 namespace {
 constexpr const Command* kCommands[] = {
-    &kChunkserver, &kStatus,
+    &kDev, &kMaster, &kChunkserver, &kStatus,
     &kClusterStart, &kClusterStatus, &kClusterStop, &kClusterKill, &kClusterRestart,
     &kClusterPause, &kClusterResume,
     &kBenchLimit,
