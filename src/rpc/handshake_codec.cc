@@ -67,7 +67,7 @@ bool may_begin_frame(Bytes bytes) {
   std::array<std::byte, sizeof(u32)> magic;
   store_le(magic.data(), wire::kFrameMagic);
   const size_t known = std::min(bytes.size(), magic.size());
-  return std::memcmp(bytes.data(), magic.data(), known) == 0;
+  return std::equal(magic.begin(), magic.begin() + known, bytes.begin());
 }
 
 Result<Greeting> decode_greeting(Bytes prefix, FrameType wanted) {
