@@ -13,7 +13,7 @@ Channel::Channel(Reactor& reactor, BufferPool& pool, const env::Address& address
     : core_(std::make_shared<ChannelCore>(reactor, pool, address, options)) {}
 
 Channel::~Channel() {
-  CHECK_NOTE(core_->stopped || core_->reactor.abandoned(),
+  CHECK_NOTE(core_->stopped || core_->counters.calls == 0 || core_->reactor.abandoned(),
              "a Channel was destroyed before stop() returned");
 }
 
@@ -102,10 +102,12 @@ Status ChannelCore::admit(Call& call) {
     return Error(Code::kTimeout, "the deadline had passed before the call began");
   }
   const u64 bytes = call.frame.bytes();
-  if (calls >= options.calls_max || queued_bytes + bytes > options.queued_bytes_max) {
+  if (counters.calls_open >= options.calls_max ||
+      counters.bytes_queued + bytes > options.queued_bytes_max) {
     REACHED("rpc: too much queued on a channel");
-    return Error(Code::kBusy, fmt::format("{} calls and {} bytes are queued for {}", calls,
-                                          queued_bytes, env::to_string(address)));
+    return Error(Code::kBusy,
+                 fmt::format("{} calls and {} bytes are queued for {}", counters.calls_open,
+                             counters.bytes_queued, env::to_string(address)));
   }
   if (free_places.empty()) {
     free_places.push_back(static_cast<u32>(places.size()));
@@ -116,9 +118,9 @@ Status ChannelCore::admit(Call& call) {
   Place& mine = places[place];
   mine.call = &call;
   call.id = (u64{++mine.generation} << 32) | place;
-  ++calls;
+  ++counters.calls_open;
   ++counters.calls;
-  queued_bytes += bytes;
+  counters.bytes_queued += bytes;
   queues[static_cast<size_t>(call.options.task_class)].push_back(call);
   call.alarm.arm(reactor, call.options.deadline);
   if (link != nullptr && link->established) {
@@ -147,13 +149,13 @@ void ChannelCore::finish(Call& call, Result<Response> result) {
       carrier.sender_wake.wake_one();
     }
   } else {
-    queued_bytes -= call.frame.bytes();
+    counters.bytes_queued -= call.frame.bytes();
     call.frame = OutFrame{};
   }
   const u32 place = static_cast<u32>(call.id & 0xffffffff);
   places[place].call = nullptr;
   free_places.push_back(place);
-  --calls;
+  --counters.calls_open;
   call.result.emplace(std::move(result));
   call.context->reactor->schedule(call);
 }

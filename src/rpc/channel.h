@@ -72,6 +72,9 @@ struct ChannelCounters {
   u64 sends = 0;
   u64 bytes_sent = 0;
   u64 bytes_received = 0;
+  // Now:
+  u64 calls_open = 0;    // of calls_max
+  u64 bytes_queued = 0;  // of queued_bytes_max
 };
 
 struct ChannelCore;
@@ -81,7 +84,8 @@ class Channel {
   // `reactor` and `pool` must outlive the channel. `pool` provides reply payloads.
   Channel(Reactor& reactor, BufferPool& pool, const env::Address& address,
           const ChannelOptions& options);
-  ~Channel();  // REQUIRES: stop() returned, or the reactor was abandoned
+  // REQUIRES: stop() returned, or no call was ever begun, or the reactor was abandoned.
+  ~Channel();
 
   // Sends a request and waits for its reply. `body` is copied before this returns the Task; the
   // call begins when that is awaited, and only a crash (Reactor::abandon) may destroy it

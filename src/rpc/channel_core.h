@@ -98,8 +98,6 @@ struct ChannelCore : std::enable_shared_from_this<ChannelCore> {
 
   // Calls that were not sent yet.
   std::array<IntrusiveList<Call>, kTaskClasses> queues;
-  u64 queued_bytes = 0;
-  u32 calls = 0;  // not done
 
   // Where the call with an id is: id = generation << 32 | place.
   struct Place {

@@ -105,7 +105,6 @@ Task<void> Connection::serve(Lease lease) {
   while (self.writer_running_) {
     co_await self.writer_ended_.wait();
   }
-  core.counters.bytes_received += self.reader_.bytes_received();
   self.read_stall_.stop();
   self.write_stall_.stop();
   self.socket_.reset();
@@ -170,6 +169,7 @@ Task<Status> Connection::shake_hands() {
 }
 
 Task<Status> Connection::read_requests() {
+  u64 seen = 0;
   for (u32 frames = 1;; ++frames) {
     CO_TRY(frame, co_await reader_.next());
     if (closed_) {
@@ -183,6 +183,8 @@ Task<Status> Connection::read_requests() {
       co_return Error(Code::kBadFrame, fmt::format("unexpected frame of type {}",
                                                    static_cast<int>(frame.header.type)));
     }
+    core_->counters.bytes_received += reader_.bytes_received() - seen;
+    seen = reader_.bytes_received();
     if (frames % kFramesPerSlice == 0) {
       co_await yield_if_expired();
     }
@@ -209,7 +211,7 @@ Task<Status> Connection::take_request(Frame frame) {
     REACHED("rpc: too many requests on one connection, reading paused");
     co_await changed_.wait();
   }
-  ++held_;
+  hold(1);
   Status allowed = check_deadline(*active, header.payload_len);
   if (!allowed.ok()) {
     Status skipped = co_await refuse(*active, header.payload_len, allowed.error());
@@ -332,6 +334,7 @@ Task<Status> Connection::wait_for_room(ActiveRequest& active, u32 size, Instant 
   }
   active.room_taken = size;
   payload_in_use_ += size;
+  core_->counters.payload_bytes_open += size;
   co_return ok_status();
 }
 
@@ -358,6 +361,7 @@ void Connection::give_room_back(ActiveRequest& active) {
   if (active.room_taken > 0) {
     core_->room_of(active.request.task_class).give(active.room_taken);
     payload_in_use_ -= active.room_taken;
+    core_->counters.payload_bytes_open -= active.room_taken;
     active.room_taken = 0;
     changed_.wake_all();
   }
@@ -435,17 +439,27 @@ void Connection::answer(const ActiveRequest& active, Reply reply) {
     frame.payload.count = 1;
     frame.payload.owner = std::move(reply.payload);
   }
-  ++held_;  // until it has left: write_replies
+  hold(1);  // until it has left: write_replies
   replies_.push_back(std::move(frame));
   writer_wake_.wake_one();
+}
+
+void Connection::hold(size_t requests) {
+  held_ += static_cast<u32>(requests);
+  core_->counters.requests_open += requests;
+}
+
+void Connection::release(size_t requests) {
+  held_ -= static_cast<u32>(requests);
+  core_->counters.requests_open -= requests;
+  changed_.wake_all();
 }
 
 void Connection::finish(ActiveRequest& active) {
   active.unlink();
   active.request.payload.reset();
   give_room_back(active);
-  --held_;
-  changed_.wake_all();
+  release(1);
 }
 
 void Connection::fill_batch() {
@@ -476,10 +490,10 @@ Task<void> Connection::write_replies(Lease lease) {
     }
     counters.bytes_sent += self.batch_.bytes();
     counters.replies += self.batch_.frames();
-    self.held_ -= static_cast<u32>(self.batch_.frames());
+    self.release(self.batch_.frames());
     self.batch_.clear();
-    self.changed_.wake_all();
   }
+  self.release(self.batch_.frames() + self.replies_.size());
   self.batch_.clear();
   self.replies_.clear();
   self.writer_running_ = false;

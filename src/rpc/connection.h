@@ -99,6 +99,9 @@ class Connection : public ListNode, public std::enable_shared_from_this<Connecti
   void cancel(u64 id);
   void answer(const ActiveRequest& active, Reply reply);
   void finish(ActiveRequest& active);
+  // Counts requests whose reply has not left yet.
+  void hold(size_t requests);
+  void release(size_t requests);
   void fill_batch();
   Error closed_error() const { return Error(Code::kConnectionLost, "closed here"); }
 

@@ -273,7 +273,7 @@ void ChannelCore::fill_batch(Link& carrier) {
         break;
       }
       encode_request(*call, now);
-      queued_bytes -= call->frame.bytes();
+      counters.bytes_queued -= call->frame.bytes();
       carrier.batch.add(std::exchange(call->frame, OutFrame{}));
       carrier.payload_in_flight += call->payload_len;
       call->unlink();

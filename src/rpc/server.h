@@ -45,6 +45,9 @@ struct ServerCounters {
   u64 cancelled = 0;      // requests whose caller went away before the reply
   u64 bytes_received = 0;
   u64 bytes_sent = 0;
+  // Now:
+  u64 requests_open = 0;       // whose reply has not left
+  u64 payload_bytes_open = 0;  // of receive_bytes_max
 };
 
 class Connection;

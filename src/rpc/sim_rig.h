@@ -108,6 +108,8 @@ struct Rig {
   void finish(std::unique_ptr<Channel>& channel) {
     if (channel) {
       run(channel->stop());
+      EXPECT_EQ(channel->counters().calls_open, 0u);
+      EXPECT_EQ(channel->counters().bytes_queued, 0u);
       channel.reset();
     }
     finish_server();
@@ -116,6 +118,8 @@ struct Rig {
     if (server.reactor) {
       run(server, server.server->stop());
       EXPECT_EQ(server.server->counters().connections_open, 0u);
+      EXPECT_EQ(server.server->counters().requests_open, 0u);
+      EXPECT_EQ(server.server->counters().payload_bytes_open, 0u);
       server.reset();
       EXPECT_EQ(server.pool->counters().blocks_in_use, 0u);
       EXPECT_EQ(server.reactor->tasks(), 0u);
