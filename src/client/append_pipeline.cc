@@ -44,8 +44,13 @@ AppendPipeline::~AppendPipeline() {
 }
 
 Status AppendPipeline::check_open() const {
-  if (failure_) {
+  if (failure_ && failure_->code() == Code::kFenced) {
     return Error(*failure_).within(path_);
+  }
+  if (failure_) {
+    return Error(Code::kClosed,
+                 fmt::format("{}: this writer failed before, open the file again: {}", path_,
+                             failure_->message()));
   }
   if (closing_) {
     return Error(Code::kClosed, path_ + ": the writer is closed");
@@ -279,13 +284,10 @@ void AppendPipeline::on_deadline() {
     return;
   }
   REACHED("client: append deadline passed");
-  std::string why = last_trouble_ ? last_trouble_->message() : "no replica refused anything";
-  if (current_ == nullptr) {
-    why = "no chunk to write to: " + why;
-  }
-  fail(Error(Code::kTimeout, fmt::format("no {} acknowledgements within {} ms; last trouble: {}",
-                                         current_ != nullptr ? current_->place().copies_min : 0,
-                                         core_.options.op_timeout.ms(), why)));
+  const std::string where = current_ != nullptr ? current_->describe() : "no chunk to write to";
+  const std::string why = last_trouble_ ? last_trouble_->message() : "nothing was refused";
+  fail(Error(Code::kTimeout, fmt::format("not acknowledged within {} ms; {}; last trouble: {}",
+                                         core_.options.op_timeout.ms(), where, why)));
 }
 
 void AppendPipeline::fail(Error cause) {
@@ -296,7 +298,7 @@ void AppendPipeline::fail(Error cause) {
   deadline_alarm_.cancel();
   chores_.cancel();
   if (current_ != nullptr) {
-    core_.committed.forget(current_->place().id);
+    core_.committed.flush();  // acknowledged stays acknowledged: readers may know
     current_->leave();
     current_.reset();
   }

@@ -93,7 +93,7 @@ class AppendPipeline : public std::enable_shared_from_this<AppendPipeline> {
   void refill_spares();
   Task<void> allocate(std::shared_ptr<AppendPipeline> keep, u32 count);
   Task<Status> allocate_once(u32 count);
-  void adopt_spares(std::vector<ChunkPlace> chunks);
+  bool adopt_spares(std::vector<ChunkPlace> chunks);
 
   // settle.cc: close and seal.
   Status begin_closing();

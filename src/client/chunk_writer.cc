@@ -1,8 +1,8 @@
 #include "client/chunk_writer.h"
 
 #include <algorithm>
+#include <fmt/format.h>
 
-#include "base/log.h"
 #include "client/append_pipeline.h"
 #include "wire/unit.h"
 
@@ -42,6 +42,19 @@ std::vector<ServerId> ChunkWriter::lagging_servers() const {
     if (link.failing() || link.next_ < acked_length_) {
       out.push_back(place_.replicas[link.index_].location.server);
     }
+  }
+  return out;
+}
+
+std::string ChunkWriter::describe() const {
+  std::string out = "chunk " + to_string(place_.id);
+  for (const ReplicaLink& link : links_) {
+    out += fmt::format("{} server {} has {} of {}{}", link.index_ == 0 ? ":" : ";",
+                       to_string(place_.replicas[link.index_].location.server), link.durable(),
+                       cut_length_,
+                       link.lost()      ? ", lost"
+                       : link.failing() ? ", failed"
+                                        : "");
   }
   return out;
 }
@@ -153,8 +166,6 @@ void ChunkWriter::give_up_failing_links() {
 
 void ChunkWriter::on_trouble(ReplicaLink& link, const Error& error) {
   const ServerId server = place_.replicas[link.index_].location.server;
-  LOG_INFO("chunk {}: replica on server {} failed: {}", to_string(place_.id), to_string(server),
-           error.message());
   core_.servers.note_failure(server, core_.now());
   drop_complete_runs();
   if (pipeline_ != nullptr) {

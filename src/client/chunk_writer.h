@@ -45,6 +45,9 @@ class ChunkWriter : public std::enable_shared_from_this<ChunkWriter> {
   // Servers that do not hold everything: for REPORT.
   std::vector<ServerId> lagging_servers() const;
 
+  // Who has how much, for people: "chunk 0x….: server 1 has 4096 of 8192, failed; server 2 …".
+  std::string describe() const;
+
   // Cuts the pieces into a run and sends it to all. REQUIRES: they fit room() and kRunDataMax.
   void append_run(std::span<const Bytes> pieces, u32 length);
   // Gives up the replicas that failed and have not come back, so that what is kept for them alone

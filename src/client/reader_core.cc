@@ -19,6 +19,7 @@ constexpr u32 kPieceBytes = (wire::kRunUnitsMax - 1) * wire::kUnitDataMax;
 constexpr size_t kPiecesAtOnce = 4;
 constexpr u32 kListLimit = 64;
 constexpr Duration kRoundPause = milliseconds(20);
+constexpr Duration kRoundPauseMax = milliseconds(500);
 constexpr Duration kWatchFirst = milliseconds(20);
 constexpr Duration kWatchMax = milliseconds(500);
 
@@ -108,7 +109,7 @@ Task<void> ReaderCore::read_pieces(std::shared_ptr<ReaderCore> keep, std::shared
 }
 
 Task<Status> ReaderCore::read_piece(u64 offset, MutableBytes into) {
-  Attempt attempt{.deadline = core_->op_deadline()};
+  Attempt attempt{.deadline = core_->op_deadline(), .pause = kRoundPause};
   while (!into.empty()) {
     CO_TRY_VOID(check_usable());
     const auto span = view_->find(offset);
@@ -199,13 +200,14 @@ Task<Result<u32>> ReaderCore::read_span(StreamView::Span span, u64 offset, Mutab
       co_return u32{0};
     }
   }
-  if (core_->now() + kRoundPause >= attempt.deadline) {
+  if (core_->now() + attempt.pause >= attempt.deadline) {
     co_return Error(Code::kUnavailable,
                     fmt::format("chunk {} cannot be read at {}: {}", to_string(span.place.id),
                                 offset - span.base, attempt.troubles));
   }
   REACHED("client: a read found no replica and tries again");
-  co_await sleep_for(kRoundPause);
+  co_await sleep_for(attempt.pause);
+  attempt.pause = std::min(attempt.pause * 2, kRoundPauseMax);
   co_return u32{0};
 }
 
@@ -245,7 +247,10 @@ Task<Result<u32>> ReaderCore::read_replica(StreamView::Span span, size_t replica
     REACHED("client: a reader found a damaged unit");
     ++core_->counters.read_corrupt;
     core_->servers.note_failure(location.server, core_->now());
-    LOG_WARN("{}: server {}: {}", path_, to_string(location.server), count.error().message());
+    if (std::has_single_bit(core_->counters.read_corrupt)) {  // a warning must not become a flood
+      LOG_WARN("{}: server {}: {} ({} so far)", path_, to_string(location.server),
+               count.error().message(), core_->counters.read_corrupt);
+    }
     co_return count;
   }
   if (*count == 0) {

@@ -28,6 +28,7 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   // How one piece has fared so far.
   struct Attempt {
     Instant deadline;
+    Duration pause;          // before the next round of all replicas
     bool refreshed = false;  // metadata: once only
     std::string troubles;    // what each replica said last time round
   };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "base/reached.h"
 #include "client/chunk_writer.h"
 #include "wire/unit.h"
@@ -197,6 +198,11 @@ void ReplicaLink::resend_from(u32 offset, Duration pause) {
 }
 
 void ReplicaLink::fail(const Error& error, State into) {
+  if (!troubled_) {
+    const ServerId server = chunk_.place_.replicas[index_].location.server;
+    LOG_INFO("chunk {}: replica on server {} failed: {}", to_string(chunk_.place_.id),
+             to_string(server), error.message());
+  }
   state_ = into;
   troubled_ = true;
   ++chunk_.core_.counters.replica_failures;

@@ -125,13 +125,13 @@ void AppendPipeline::on_settled(u32 sequence) {
 
 void AppendPipeline::refill_spares() {
   if (failure_ || closing_ || allocating_ || spares_.size() >= kSparesMax ||
-      core_.now() < refill_not_before_) {
+      (!spares_.empty() && core_.now() < refill_not_before_)) {
     return;
   }
   const auto clean = std::count_if(spares_.begin(), spares_.end(), [&](const ChunkPlace& place) {
     return suspects_in(place) == 0;
   });
-  const u32 wanted = std::max<u32>(core_.options.spare_chunks, current_ == nullptr ? 1 : 0);
+  const u32 wanted = std::max<u32>(core_.options.spare_chunks, 1);
   if (static_cast<u64>(clean) >= wanted) {
     return;
   }
@@ -166,7 +166,8 @@ Task<Status> AppendPipeline::allocate_once(u32 count) {
   request.set_file(file_.number);
   request.set_epoch(epoch_.number);
   request.set_count(count);
-  for (const ServerId server : core_.servers.suspects(core_.now())) {
+  const std::vector<ServerId> excluded = core_.servers.suspects(core_.now());
+  for (const ServerId server : excluded) {
     request.add_exclude_servers(server.number);
   }
   auto reply = co_await core_.meta.change<pb::AllocateChunksReply>(
@@ -177,11 +178,16 @@ Task<Status> AppendPipeline::allocate_once(u32 count) {
   core_.servers.learn_all(reply->servers());
   CO_TRY(chunks, read_chunks(reply->chunks(), file_));
   co_await core_.locate(chunks);
-  adopt_spares(std::move(chunks));
+  const bool clean = adopt_spares(std::move(chunks));
+  if (!clean && excluded == core_.servers.suspects(core_.now())) {
+    // Nowhere better to go for the moment: ask again, but not in a circle.
+    refill_not_before_ = core_.now() + kRefillPauseMax;
+  }
   co_return ok_status();
 }
 
-void AppendPipeline::adopt_spares(std::vector<ChunkPlace> chunks) {
+// Whether one of them stands on good servers only.
+bool AppendPipeline::adopt_spares(std::vector<ChunkPlace> chunks) {
   bool clean = false;
   for (ChunkPlace& chunk : chunks) {
     if (chunk.state != ChunkState::open || chunk.owner != epoch_ || chunk.limit == 0 ||
@@ -194,16 +200,12 @@ void AppendPipeline::adopt_spares(std::vector<ChunkPlace> chunks) {
     clean = clean || suspects_in(chunk) == 0;
     spares_.push_back(std::move(chunk));
   }
-  if (!clean) {
-    // Nowhere better to go for the moment: ask again, but not in a circle.
-    refill_not_before_ = core_.now() + kRefillPauseMax;
-    return;
-  }
   // A spare on a server that failed would only stand in a takeover's way.
-  while (spares_.size() > 1 && suspects_in(spares_.front()) > 0) {
+  while (clean && spares_.size() > 1 && suspects_in(spares_.front()) > 0) {
     chores_.add({.kind = Chore::Kind::release, .sequence = spares_.front().id.sequence});
     spares_.pop_front();
   }
+  return clean;
 }
 
 }  // namespace pangu::client

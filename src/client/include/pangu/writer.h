@@ -24,7 +24,8 @@ struct ClientCore;
 //   kFenced          another writer took the file; this append was not sent
 //   kOffsetMismatch  the file does not end at expected_offset; nothing was appended
 //   kBusy            the client's window stayed full; nothing was appended
-//   kClosed          after close(), seal() or Client::stop(); nothing was appended
+//   kClosed          after close(), seal(), Client::stop() or an earlier failure; nothing was
+//                    appended
 class Writer {
  public:
   Writer(std::shared_ptr<ClientCore> core, std::shared_ptr<AppendPipeline> pipeline);
