@@ -40,6 +40,8 @@ rocksdb::Options db_options(const RocksKvOptions& options) {
   db.max_write_buffer_number = 6;
   // All tables stay open, with their indexes and filters: only data blocks can miss.
   db.max_open_files = -1;
+  // The group flushes when it wants to; an end without that is like a crash, which is nothing special.
+  db.avoid_flush_during_shutdown = true;
   db.compression = rocksdb::kLZ4Compression;
   db.info_log_level = rocksdb::WARN_LEVEL;
   db.keep_log_file_num = 4;

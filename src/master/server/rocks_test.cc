@@ -1,0 +1,176 @@
+#include <gtest/gtest.h>
+
+#include "env/linux/test_world.h"
+#include "master/server/master.h"
+#include "wire/control.pb.h"
+#include "wire/proto.h"
+
+// The master as it is in production, on RocksDB and the machine's own files, called without a
+// network.
+namespace pangu::master {
+namespace {
+
+constexpr int kFiles = 10'000;
+
+class Production {
+ public:
+  Production() {
+    options.directory = folder.path() + "/master-1";
+    boot();
+    CHECK(Master::init(*world, options.directory).ok());
+  }
+  ~Production() {
+    if (master) {
+      stop();
+    }
+  }
+  void boot() {
+    world = std::move(*env::make_env(env::EnvKind::epoll));
+    reactor = std::make_unique<Reactor>(*world, ReactorOptions{});
+  }
+  Status open() {
+    master = std::make_unique<Master>(*reactor, options);
+    return run_blocking(*reactor, master->open());
+  }
+  void stop() {
+    run_blocking(*reactor, master->stop());
+    master.reset();
+  }
+  // As if the process had been killed: nothing is flushed, nothing is closed in order.
+  void kill() {
+    reactor->abandon();
+    master.reset();
+    reactor.reset();
+    world.reset();
+    boot();
+  }
+  template <class Request>
+  Task<rpc::Reply> handle(wire::Method method, const Request& request) {
+    const std::string bytes = request.SerializeAsString();
+    rpc::Request call;
+    call.method = method;
+    call.deadline = Instant::never();
+    call.body = Slice::copy_of(as_bytes_of(std::string_view(bytes)));
+    return master->service().handle(std::move(call));
+  }
+  template <class Reply, class Request>
+  Result<Reply> call(wire::Method method, const Request& request) {
+    const rpc::Reply answer = run_blocking(*reactor, handle(method, request));
+    if (answer.code != Code::kOk) {
+      return Error(answer.code, answer.text);
+    }
+    Reply reply;
+    CHECK(reply.ParseFromString(answer.body));
+    return reply;
+  }
+  Result<pb::LookupReply> lookup(const std::string& path) {
+    pb::LookupRequest request;
+    request.set_path(path);
+    return call<pb::LookupReply>(wire::Method::lookup, request);
+  }
+
+  env::TemporaryDirectory folder;
+  MasterOptions options;
+  std::unique_ptr<env::Env> world;
+  std::unique_ptr<Reactor> reactor;
+  std::unique_ptr<Master> master;
+};
+
+std::string file_name(int i) { return "/d" + std::to_string(i % 10) + "/file-" + std::to_string(i); }
+
+Task<void> make_files(Production& p, u64 client, int first, int step, int& running) {
+  u64 sequence = 0;
+  for (int i = first; i < kFiles; i += step) {
+    pb::CreateFileRequest request;
+    request.set_path(file_name(i));
+    request.set_exclusive(true);
+    wire::set(*request.mutable_id()->mutable_client(), Uuid{.high = 1, .low = client});
+    request.mutable_id()->set_sequence(++sequence);
+    request.mutable_id()->set_first_unanswered(sequence);
+    auto reply = co_await p.handle(wire::Method::create_file, request);
+    EXPECT_EQ(reply.code, Code::kOk) << reply.text;
+  }
+  --running;
+}
+
+void make_all(Production& p) {
+  for (int i = 0; i < 10; ++i) {
+    pb::MakeDirectoryRequest request;
+    request.set_path("/d" + std::to_string(i));
+    wire::set(*request.mutable_id()->mutable_client(), Uuid{.high = 1, .low = 1});
+    request.mutable_id()->set_sequence(static_cast<u64>(i) + 1);
+    ASSERT_TRUE(p.call<pb::MakeDirectoryReply>(wire::Method::make_directory, request).ok());
+  }
+  constexpr int kClients = 100;
+  int running = kClients;
+  for (int i = 0; i < kClients; ++i) {
+    p.reactor->spawn("client", TaskClass::foreground,
+                     make_files(p, static_cast<u64>(i) + 100, i, kClients, running));
+  }
+  while (running > 0) {
+    p.reactor->run_once(Instant::never());
+  }
+}
+
+void expect_all(Production& p) {
+  for (int i = 0; i < kFiles; ++i) {
+    ASSERT_TRUE(p.lookup(file_name(i)).ok()) << i;
+  }
+  const auto info =
+      p.call<pb::ClusterInfoReply>(wire::Method::cluster_info, pb::ClusterInfoRequest());
+  EXPECT_EQ(info->files(), static_cast<u64>(kFiles));
+  EXPECT_EQ(info->directories(), 11u);
+}
+
+TEST(MasterOnRocksDb, TenThousandFilesSurviveARestart) {
+  Production p;
+  p.options.rocks.block_cache_bytes = 256 * kKiB;
+  ASSERT_TRUE(p.open().ok());
+  make_all(p);
+  p.stop();
+  ASSERT_TRUE(p.open().ok());
+  EXPECT_EQ(p.master->group().counters().applied, 0u);
+  expect_all(p);
+  // The cache was cold and is small: disk reads happened, none of them on the reactor.
+  EXPECT_GT(p.master->group().counters().queries_in_background, 10u);
+  // Commands too can need what is not in memory.
+  pb::RenameRequest rename;
+  for (int i = 0; i < 50; ++i) {
+    rename.set_from(file_name(i * 200));
+    rename.set_to("/moved-" + std::to_string(i));
+    wire::set(*rename.mutable_id()->mutable_client(), Uuid{.high = 1, .low = 7});
+    rename.mutable_id()->set_sequence(static_cast<u64>(i) + 1);
+    ASSERT_TRUE(p.call<pb::RenameReply>(wire::Method::rename, rename).ok());
+  }
+  EXPECT_GT(p.master->group().counters().applied_in_background, 0u);
+}
+
+TEST(MasterOnRocksDb, AKilledMasterReplaysItsLog) {
+  Production p;
+  p.options.rocks.write_buffer_bytes = 256 * kKiB;  // so that RocksDB flushes by itself, too
+  ASSERT_TRUE(p.open().ok());
+  make_all(p);
+  const u64 hash = *content_hash(*p.master->group().kv().blocking_view());
+  p.kill();
+  ASSERT_TRUE(p.open().ok());
+  EXPECT_GT(p.master->group().counters().applied, 0u);
+  EXPECT_EQ(*content_hash(*p.master->group().kv().blocking_view()), hash);
+  expect_all(p);
+}
+
+TEST(MasterOnRocksDb, TheLogIsCutAfterAFlush) {
+  Production p;
+  p.options.log_segment_bytes = 64 * kKiB;
+  ASSERT_TRUE(p.open().ok());
+  make_all(p);
+  const std::string log = p.options.directory + "/log";
+  EXPECT_GT(p.world->files().list(log)->size(), 10u);
+  EXPECT_TRUE(run_blocking(*p.reactor, p.master->group().flush()).ok());
+  EXPECT_LE(p.world->files().list(log)->size(), 1u);
+  p.kill();
+  ASSERT_TRUE(p.open().ok());
+  expect_all(p);
+}
+
+}  // namespace
+}  // namespace pangu::master
