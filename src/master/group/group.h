@@ -24,7 +24,7 @@ struct GroupOptions {
   StateOptions state;
   Duration flush_interval = seconds(30);
   u64 flush_log_bytes = 64 * kMiB;  // sooner, if the log holds so much
-  u32 reclaim_budget = 500;         // records freed by one command
+  u32 reclaim_budget = 100;         // records freed by one command
 };
 
 struct GroupCounters {

@@ -255,6 +255,36 @@ TEST(Master, BadRequestsAreAnswered) {
   EXPECT_EQ(commands, 0u);
 }
 
+TEST(Master, LongListsComeWhole) {
+  Rig rig(13);
+  rig.start();
+  std::vector<std::string> expected;
+  for (int i = 0; i < 1500; ++i) {
+    expected.push_back(fmt::format("{:04}", i));
+    ASSERT_TRUE(rig.create("/" + expected.back()).ok());
+  }
+  pb::ListRequest request;
+  request.set_path("/");
+  const auto first = rig.call<pb::ListReply>(Method::list, request);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(first->entries_size(), 1000);
+  EXPECT_TRUE(first->more());
+  request.set_limit(5000);
+  const auto all = rig.call<pb::ListReply>(Method::list, request);
+  EXPECT_FALSE(all->more());
+  ASSERT_EQ(all->entries_size(), 1500);
+  for (int i = 0; i < 1500; ++i) {
+    EXPECT_EQ(all->entries(i).name(), expected[static_cast<size_t>(i)]);
+  }
+  request.set_limit(300);
+  request.set_after("1199");
+  const auto last = rig.call<pb::ListReply>(Method::list, request);
+  EXPECT_EQ(last->entries_size(), 300);
+  EXPECT_FALSE(last->more());
+  request.set_path("/0001");
+  EXPECT_EQ(rig.call<pb::ListReply>(Method::list, request).code(), Code::kNotDirectory);
+}
+
 TEST(Master, TheLogIsCutAndARestartIsShort) {
   Rig rig(8);
   rig.master.options.group.flush_interval = seconds(1);

@@ -78,7 +78,7 @@ class Production {
 
 std::string file_name(int i) { return "/d" + std::to_string(i % 10) + "/file-" + std::to_string(i); }
 
-Task<void> make_files(Production& p, u64 client, int first, int step, int& running) {
+Task<void> make_files(Production& p, u64 client, int first, int step) {
   u64 sequence = 0;
   for (int i = first; i < kFiles; i += step) {
     pb::CreateFileRequest request;
@@ -90,7 +90,15 @@ Task<void> make_files(Production& p, u64 client, int first, int step, int& runni
     auto reply = co_await p.handle(wire::Method::create_file, request);
     EXPECT_EQ(reply.code, Code::kOk) << reply.text;
   }
-  --running;
+}
+
+Task<void> make_in_parallel(Production& p, int clients) {
+  Gate gate;
+  for (int i = 0; i < clients; ++i) {
+    gate.spawn(*p.reactor, "client", TaskClass::foreground,
+               make_files(p, static_cast<u64>(i) + 100, i, clients));
+  }
+  co_await gate.close();
 }
 
 void make_all(Production& p) {
@@ -101,15 +109,7 @@ void make_all(Production& p) {
     request.mutable_id()->set_sequence(static_cast<u64>(i) + 1);
     ASSERT_TRUE(p.call<pb::MakeDirectoryReply>(wire::Method::make_directory, request).ok());
   }
-  constexpr int kClients = 100;
-  int running = kClients;
-  for (int i = 0; i < kClients; ++i) {
-    p.reactor->spawn("client", TaskClass::foreground,
-                     make_files(p, static_cast<u64>(i) + 100, i, kClients, running));
-  }
-  while (running > 0) {
-    p.reactor->run_once(Instant::never());
-  }
+  run_blocking(*p.reactor, make_in_parallel(p, 100));
 }
 
 void expect_all(Production& p) {

@@ -11,7 +11,7 @@ inline constexpr size_t kPathDepthMax = 64;
 inline constexpr u32 kListDefault = 1000;
 inline constexpr u32 kListMax = 10'000;
 inline constexpr u32 kStreamListDefault = 64;
-inline constexpr u32 kStreamListMax = 1000;
+inline constexpr u32 kStreamListMax = 256;
 // A reply stays well below wire::kBodyBytesMax.
 inline constexpr size_t kReplyBytesSoft = 768 * kKiB;
 
