@@ -66,6 +66,7 @@ const Command kChunkserver = {
                 "pangu chunkserver --join m1:7100 --data /var/lib/pangu/cs --device /dev/nvme0n1 "
                 "--listen 10.0.0.5:7200 --rack r1 --key-file /etc/pangu/cluster.key",
     .run = run_chunkserver,
+    .server = true,
 };
 
 }  // namespace pangu::app

@@ -7,7 +7,6 @@
 #include "app/server_command.h"
 #include "app/settings.h"
 #include "app/world.h"
-#include "base/log.h"
 #include "base/units.h"
 
 namespace pangu::app {
@@ -71,10 +70,6 @@ Status run_in(Invocation& invocation, const std::string& directory, bool kept) {
 }
 
 Status run_dev(Invocation& invocation) {
-  // A person at a terminal wants to see trouble, not each device that was formatted.
-  if (!invocation.verbose() && invocation.config.origin("runtime.log_level") == Origin::built_in) {
-    set_log_level(LogLevel::warn);
-  }
   if (invocation.args.given("dir")) {
     const std::string directory = invocation.args.text("dir");
     return run_in(invocation, directory, true);

@@ -39,6 +39,7 @@ const Command kMaster = {
     .examples = "pangu master --init --data /var/lib/pangu/master --listen 127.0.0.1:7100\n"
                 "pangu master --data /var/lib/pangu/master",
     .run = run_master,
+    .server = true,
 };
 
 }  // namespace pangu::app

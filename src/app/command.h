@@ -36,6 +36,7 @@ struct Command {
   std::string_view examples;    // lines
   Status (*run)(Invocation& invocation) = nullptr;
   bool hidden = false;
+  bool server = false;  // logs what it does; other commands only log errors, unless --verbose
 };
 
 // Every command, in the order in which help lists them.

@@ -10,7 +10,9 @@
 
 namespace pangu::app {
 
-extern const Command kDev, kMaster, kChunkserver, kStatus;
+extern const Command kDev, kMaster, kChunkserver, kStatus, kDemo;
+extern const Command kPut, kGet, kCat, kAppend, kLs, kMkdir, kMv, kRm, kSeal, kStat;
+extern const Command kBenchAppend, kBenchRead;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
 extern const Command kBenchLimit;
@@ -19,9 +21,12 @@ extern const Command kConfigCheck, kConfigShow, kHelp;
 
 namespace {
 constexpr const Command* kCommands[] = {
-    &kDev, &kMaster, &kChunkserver, &kStatus,
+    &kDev, &kStatus, &kDemo,
     &kClusterStart, &kClusterStatus, &kClusterStop, &kClusterKill, &kClusterRestart,
     &kClusterPause, &kClusterResume,
+    &kMaster, &kChunkserver,
+    &kPut, &kGet, &kCat, &kAppend, &kLs, &kStat, &kMkdir, &kMv, &kRm, &kSeal,
+    &kBenchAppend, &kBenchRead,
     &kBenchLimit,
     &kChunkFormat, &kChunkInspect, &kChunkVerify,
     &kConfigCheck, &kConfigShow, &kHelp,
@@ -119,13 +124,16 @@ Result<Config> load_config(const Args& args) {
   return Config::load(source);
 }
 
-LogLevel log_level_of(const Invocation& invocation) {
-  const std::string& name = invocation.config.text("runtime.log_level");
+LogLevel log_level_of(const Command& command, const Invocation& invocation) {
   if (invocation.verbose()) {
     return LogLevel::debug;
   }
-  return name == "debug"  ? LogLevel::debug
-         : name == "warn" ? LogLevel::warn
+  if (!command.server && invocation.config.origin("runtime.log_level") == Origin::built_in) {
+    return LogLevel::error;
+  }
+  const std::string& name = invocation.config.text("runtime.log_level");
+  return name == "debug"   ? LogLevel::debug
+         : name == "warn"  ? LogLevel::warn
          : name == "error" ? LogLevel::error
                            : LogLevel::info;
 }
@@ -148,7 +156,7 @@ int run_command(const Command& command, std::span<const std::string> words) {
     return fail(config.error());
   }
   Invocation invocation{std::move(*args), std::move(*config)};
-  set_log_level(log_level_of(invocation));
+  set_log_level(log_level_of(command, invocation));
   raise_open_files(invocation.config.count("limits.open_files"));
   const Status status = command.run(invocation);
   return status.ok() ? invocation.exit_code : fail(status.error());
