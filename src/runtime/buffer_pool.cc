@@ -27,10 +27,10 @@ constexpr u32 pages_of(u32 class_bytes, u64 page_bytes) {
   return static_cast<u32>((class_bytes + page_bytes - 1) / page_bytes);
 }
 
-void warn_once(std::string_view why, std::string_view instead) {
-  static std::atomic<bool> warned{false};
-  if (!warned.exchange(true)) {
-    LOG_WARN("{}; going on with {}, which costs some speed", why, instead);
+void tell_once(LogLevel level, std::string_view why, std::string_view instead) {
+  static std::atomic<bool> told{false};
+  if (!told.exchange(true)) {
+    log(level, "{}; going on with {}, which costs some speed", why, instead);
   }
 }
 
@@ -234,9 +234,9 @@ std::byte* BufferPool::map_extent() {
   }
   if (use_huge_pages_) {
     if (::madvise(start + skip, kExtentBytes, MADV_HUGEPAGE) == 0) {
-      warn_once("no huge pages are reserved (vm.nr_hugepages)", "transparent ones");
+      tell_once(LogLevel::info, "no huge pages are reserved (vm.nr_hugepages)", "transparent ones");
     } else {
-      warn_once("this kernel has no huge pages", "ordinary ones");
+      tell_once(LogLevel::warn, "this kernel has no huge pages", "ordinary ones");
       use_huge_pages_ = false;
     }
   }
