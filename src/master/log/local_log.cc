@@ -93,6 +93,7 @@ Task<Status> LocalLog::open(u64 applied, Consumer& consumer) {
   opened_ = true;
   gate_.spawn(reactor_, "master log writer", TaskClass::foreground, write_loop());
   gate_.spawn(reactor_, "master log delivery", TaskClass::foreground, deliver_loop());
+  gate_.spawn(reactor_, "master log preparation", TaskClass::foreground, prepare_loop());
   co_return ok_status();
 }
 
@@ -130,7 +131,7 @@ Task<Status> LocalLog::replay_segment(size_t place, Replay& replay) {
   }
   const SegmentScan scan = scan_segment(header, bytes);
   const u64 next_index = header.first_index + scan.records.size();
-  if (scan.damaged || (!last && scan.end != bytes.size())) {
+  if (scan.damaged || (!last && !scan.clean_end)) {
     REACHED("master log: damage found");
     co_return corrupt(fmt::format("log segment {}: command {} at offset {} is damaged, and what "
                                   "follows proves that it was durable; restore this file",
@@ -158,12 +159,14 @@ Task<Status> LocalLog::replay_segment(size_t place, Replay& replay) {
 // Makes the last segment end where its records do, and its last write durable for certain.
 Task<Status> LocalLog::repair_last(const SegmentScan& scan, Bytes bytes) {
   CO_TRY_VOID(open_last());
-  if (bytes.size() > scan.end) {
+  prepared_ = bytes.size();
+  if (!scan.clean_end) {
     REACHED("master log: torn tail cut");
     LOG_WARN("{}: the {} bytes from offset {} on are what a crash left of a write that was never "
              "acknowledged; they are cut off",
              segments_.back().path, bytes.size() - scan.end, scan.end);
     CO_TRY_VOID(file_->resize(scan.end));
+    prepared_ = scan.end;
   }
   u64 from = scan.end;
   if (!scan.records.empty()) {
@@ -198,6 +201,7 @@ Status LocalLog::add_segment() {
   TRY(file, reactor_.env().files().open(path, {}));
   file_ = std::move(file);
   segments_.push_back({.first_index = first, .path = path, .bytes = header.size()});
+  prepared_ = header.size();
   return ok_status();
 }
 
@@ -276,10 +280,12 @@ Task<void> LocalLog::write_loop() {
   fail_queue();
   writer_gone_ = true;
   deliveries_grew_.wake_all();
+  prepare_due_.wake_all();
 }
 
 Task<Status> LocalLog::write_batch(const Batch& batch) {
   if (segments_.back().bytes >= options_.segment_bytes) {
+    co_await wait_prepared();
     CO_TRY_VOID(add_segment());
   }
   buffer_.clear();
@@ -289,17 +295,23 @@ Task<Status> LocalLog::write_batch(const Batch& batch) {
     proposal->index = ++index;
     crc = append_record(buffer_, index, committed_, crc, proposal->command);
   }
-  ++counters_.writes;
   const u64 offset = segments_.back().bytes;
+  const u64 end = offset + buffer_.size();
+  if (end > prepared_) {
+    co_await wait_prepared();
+    prepared_ = std::max(prepared_, end);
+  }
+  prepare_due_.wake_all();
+  ++counters_.writes;
   auto written = co_await write_all(offset, as_bytes_of(std::string_view(buffer_)));
-  if (written.ok()) {
+  if (written.ok() && !broken_) {
     counters_.bytes_written += buffer_.size();
-    segments_.back().bytes += buffer_.size();
+    segments_.back().bytes = end;
     committed_ = index;
     last_crc_ = crc;
     co_return written;
   }
-  if (written.code() == Code::kNoSpace) {
+  if (written.code() == Code::kNoSpace && !broken_) {
     auto cut = co_await cut_back();
     if (cut.ok()) {
       REACHED("master log: disk full, write cut back");
@@ -307,12 +319,18 @@ Task<Status> LocalLog::write_batch(const Batch& batch) {
     }
     written = std::move(cut);
   }
+  if (!broken_) {
+    break_log(written.error());
+  }
+  co_return Error(Code::kUnknownOutcome, std::string(broken_->context()));
+}
+
+void LocalLog::break_log(const Error& cause) {
   broken_ = Error(Code::kIoError,
                   fmt::format("the log cannot be written any more ({}); the master takes no "
                               "changes until it is restarted on a sound disk",
-                              written.error().message()));
+                              cause.message()));
   LOG_ERROR("{}", broken_->context());
-  co_return Error(Code::kUnknownOutcome, std::string(broken_->context()));
 }
 
 // Durable when it returns.
@@ -330,12 +348,50 @@ Task<Status> LocalLog::write_all(u64 offset, Bytes bytes) {
 }
 
 Task<Status> LocalLog::cut_back() {
+  co_await wait_prepared();
   CO_TRY_VOID(file_->resize(segments_.back().bytes));
+  prepared_ = segments_.back().bytes;
   const i64 flushed = co_await async_flush(*file_);
   if (flushed < 0) {
     co_return env::error_from_errno(static_cast<int>(-flushed), segments_.back().path);
   }
   co_return ok_status();
+}
+
+Task<void> LocalLog::wait_prepared() {
+  while (preparing_) {
+    co_await prepare_ended_.wait();
+  }
+}
+
+// Zeroes ahead of the records. Want of space is no matter here: the records themselves will tell.
+Task<void> LocalLog::prepare_loop() {
+  constexpr u64 kPiece = 256 * kKiB;
+  const std::vector<std::byte> zeroes(kPiece);
+  while (!writer_gone_ && !broken_) {
+    const u64 wanted = std::min(segments_.back().bytes + options_.prepared_ahead,
+                                options_.segment_bytes);
+    if (options_.prepared_ahead == 0 || prepared_ >= wanted) {
+      co_await prepare_due_.wait();
+      continue;
+    }
+    const u64 size = std::min(kPiece, options_.segment_bytes - prepared_);
+    const u64 from = prepared_;
+    preparing_ = true;
+    const Status written = co_await write_all(from, Bytes(zeroes).first(size));
+    preparing_ = false;
+    if (written.ok()) {
+      prepared_ = from + size;
+    } else if (written.code() != Code::kNoSpace && !broken_) {
+      // The failure could be that of a record's write: the system reports it to one of the two.
+      break_log(written.error());
+    }
+    prepare_ended_.wake_all();
+    if (!written.ok()) {
+      co_await prepare_due_.wait();
+    }
+  }
+  queue_grew_.wake_all();
 }
 
 void LocalLog::settle(const Batch& batch, const Status& written) {

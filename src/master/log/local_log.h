@@ -21,7 +21,9 @@
 // 2. A failed proposal leaves nothing behind that a restart could find: after a full disk the file is
 //    cut back; if that fails, or after any other error, the log takes nothing more and the proposals
 //    of that write have an unknown outcome.
-// 3. At open, the records of the last write are written again before they count: what was read may
+// 3. The file is filled with zeroes ahead of its records, so that a write of records changes nothing
+//    that the file system keeps a journal of. No write of records overlaps a write of zeroes.
+// 4. At open, the records of the last write are written again before they count: what was read may
 //    have come from memory that the medium never saw.
 namespace pangu::master {
 
@@ -31,6 +33,7 @@ struct LocalLogOptions {
   u64 segment_bytes = 16 * kMiB;
   u64 write_bytes_max = kMiB;        // of one write, unless a single command is larger
   u64 queued_bytes_max = 64 * kMiB;  // proposed and not delivered; beyond it kBusy
+  u64 prepared_ahead = 512 * kKiB;   // zeroes beyond the last record; 0: none
 };
 
 struct LocalLogCounters {
@@ -92,6 +95,9 @@ class LocalLog final : public CommandLog {
   Task<Status> write_batch(const Batch& batch);
   Task<Status> write_all(u64 offset, Bytes bytes);
   Task<Status> cut_back();
+  Task<void> wait_prepared();
+  Task<void> prepare_loop();
+  void break_log(const Error& cause);
   void settle(const Batch& batch, const Status& written);
   void fail_queue();
   Task<void> deliver_loop();
@@ -104,6 +110,11 @@ class LocalLog final : public CommandLog {
   u64 committed_ = 0;
   u32 last_crc_ = 0;
   std::string buffer_;
+  // Every byte of the file from its last record to here is zero, or is being written as a record.
+  u64 prepared_ = 0;
+  bool preparing_ = false;  // a write of zeroes from prepared_ on is in flight
+  WaitList prepare_due_;
+  WaitList prepare_ended_;
 
   std::deque<std::shared_ptr<Proposal>> queue_;
   std::deque<std::shared_ptr<Proposal>> deliveries_;

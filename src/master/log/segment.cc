@@ -1,5 +1,6 @@
 #include "master/log/segment.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include <fmt/core.h>
@@ -119,7 +120,6 @@ SegmentScan scan_segment(const SegmentHeader& header, Bytes segment) {
   while (scan.end < segment.size()) {
     const auto record = record_at(segment, scan.end);
     if (!record || record->header.index != index || record->header.previous_crc32c != previous) {
-      scan.damaged = proves_durable(segment, scan.end, index);
       break;
     }
     scan.records.push_back(*record);
@@ -127,6 +127,10 @@ SegmentScan scan_segment(const SegmentHeader& header, Bytes segment) {
     previous = record->header.crc32c;
     ++index;
   }
+  const Bytes rest = segment.subspan(std::min<u64>(scan.end, segment.size()));
+  scan.clean_end = std::all_of(rest.begin(), rest.end(),
+                               [](std::byte each) { return each == std::byte{0}; });
+  scan.damaged = !scan.clean_end && proves_durable(segment, scan.end, index);
   return scan;
 }
 

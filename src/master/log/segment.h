@@ -63,8 +63,10 @@ std::optional<Record> record_at(Bytes segment, u64 offset);
 struct SegmentScan {
   std::vector<Record> records;  // consecutive, from first_index on, each continuing the one before
   u64 end = 0;                  // where the next record belongs
-  // The segment has bytes after `end`, and they prove that the record that belongs there had been
-  // durable: this is damage. Without proof they are what a crash left of the last write.
+  // Nothing but zeroes follows.
+  bool clean_end = false;
+  // Something follows, and it proves that the record that belongs at `end` had been durable:
+  // this is damage. Without proof it is what a crash left of the last write.
   bool damaged = false;
 };
 // REQUIRES: `header` was decoded from `segment`
