@@ -64,7 +64,7 @@ Status run_format(Invocation& invocation) {
 }
 
 // Both reports go on where they can: a damaged device is when they are needed.
-Status report_device(Invocation& invocation, Task<Result<std::string>> (*report)(env::File& file)) {
+Status report_device(Invocation& invocation, Task<Result<std::string>> (*report)(env::File&)) {
   TRY(world, World::create(invocation.config));
   const std::string& path = invocation.args.arguments()[0];
   TRY(file, open_device(*world, path, {.read_only = true, .direct = true}));
@@ -96,8 +96,8 @@ const Command kChunkFormat = {
     .arguments_min = 1,
     .arguments_max = 1,
     .flags = kFormatFlags,
-    .details = "The chunkserver whose data directory is named must be stopped: the device gets its\n"
-               "identity. A device that is not blank is refused without --overwrite.",
+    .details = "The chunkserver whose data directory is named must be stopped: the device gets\n"
+               "its identity. A device that is not blank is refused without --overwrite.",
     .examples = "pangu chunk format /dev/nvme1n1 --data /var/lib/pangu/cs1\n"
                 "pangu chunk format disk2.img,size=64G --data /var/lib/pangu/cs1",
     .run = run_format,

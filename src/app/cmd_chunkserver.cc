@@ -59,8 +59,8 @@ const Command kChunkserver = {
     .group = CommandGroup::cluster,
     .summary = "Runs a chunkserver: it keeps the data",
     .flags = kFlags,
-    .details = "Joins the cluster at its first start; its identity stays in the data directory and\n"
-               "on each device. SIGTERM and Ctrl-C stop it in order, a second one at once.",
+    .details = "Joins the cluster at its first start; its identity stays in the data directory\n"
+               "and on each device. SIGTERM and Ctrl-C stop it in order, a second one at once.",
     .examples = "pangu chunkserver --join 127.0.0.1:7100 --data /var/lib/pangu/cs1 \\\n"
                 "    --device /var/lib/pangu/cs1/disk.img,size=64G --format-if-blank\n"
                 "pangu chunkserver --join m1:7100 --data /var/lib/pangu/cs --device /dev/nvme0n1 "

@@ -84,9 +84,14 @@ Status run_start(Invocation& invocation) {
     return print(processes_json(cluster.file()));
   }
   const std::string& directory = invocation.args.text("dir");
-  return print(fmt::format("{}\nexport PANGU_CLUSTER={}\npangu cluster stop --dir {}\n",
+  const std::string program = own_program_name();
+  return print(fmt::format("{0}\n"
+                           "export PANGU_CLUSTER={1}\n"
+                           "{2} put FILE /file\n"
+                           "{2} cluster kill chunkserver-1 --dir {3}\n"
+                           "{2} cluster stop --dir {3}\n",
                            processes_text(*world, cluster.file()), cluster.file().masters(),
-                           directory));
+                           program, directory));
 }
 
 Status run_status(Invocation& invocation) {

@@ -33,19 +33,20 @@ Result<DevOptions> options_of(const Invocation& invocation, const std::string& d
 
 std::string welcome(const DevOptions& options, const std::string& master, Duration took,
                     bool kept) {
+  const std::string program = own_program_name();
   return fmt::format(
-      "pangu dev: a master and {} chunkservers in this process, ready in {}\n"
-      "data in {}{}\n\n"
+      "pangu dev: a master and {0} chunkservers in this process, ready in {1}\n"
+      "data in {2}{3}\n\n"
       "In another terminal:\n\n"
-      "  export PANGU_CLUSTER={}\n"
-      "  pangu put README.md /hello\n"
-      "  pangu cat /hello\n"
-      "  pangu stat /hello\n"
-      "  pangu status\n"
-      "  pangu bench append --size 4k --streams 8\n\n"
+      "  export PANGU_CLUSTER={4}\n"
+      "  echo hello | {5} put - /hello\n"
+      "  {5} cat /hello\n"
+      "  {5} stat /hello\n"
+      "  {5} status\n"
+      "  {5} bench append --size 4k --streams 8\n\n"
       "Ctrl-C stops it.\n",
       options.chunkservers, format_duration(took), options.directory,
-      kept ? "" : ", removed at the end (--dir DIR keeps it)", master);
+      kept ? "" : ", removed at the end (--dir DIR keeps it)", master, program);
 }
 
 Status run_in(Invocation& invocation, const std::string& directory, bool kept) {

@@ -73,8 +73,8 @@ HealthReport judge(const pb::ClusterInfoReply& info, u64 copies_max, u64 copies_
   }
   if (usable < copies_max) {
     report.reasons.push_back(
-        fmt::format("{} chunkservers can take new chunks, {} copies are wanted ({} at least); start "
-                    "more chunkservers",
+        fmt::format("{} chunkservers can take new chunks, {} copies are wanted ({} at least); "
+                    "start more chunkservers",
                     usable, copies_max, copies_min));
   }
   if (!report.reasons.empty()) {

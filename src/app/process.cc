@@ -248,6 +248,17 @@ std::string own_program_path() {
   return size <= 0 ? "pangu" : std::string(path, static_cast<size_t>(size));
 }
 
+std::string own_program_name() {
+  const std::string own = own_program_path();
+  for (const std::string& folder : split(environment_value("PATH").value_or(""), ':')) {
+    if (absolute_path(folder + "/pangu") == own) {
+      return "pangu";
+    }
+  }
+  const std::string here = absolute_path(".") + "/";
+  return own.starts_with(here) ? own.substr(here.size()) : own;
+}
+
 Result<std::string> make_temporary_directory(std::string_view name) {
   std::string pattern =
       fmt::format("{}/{}-XXXXXX", environment_value("TMPDIR").value_or("/tmp"), name);

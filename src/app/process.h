@@ -69,6 +69,8 @@ void raise_open_files(u64 wanted);
 // Processor time that this process has used so far.
 Duration processor_time();
 std::string own_program_path();
+// How a person calls this program from here: "pangu" if that is found along $PATH, else its path.
+std::string own_program_name();
 // A fresh directory for temporary data, below $TMPDIR.
 Result<std::string> make_temporary_directory(std::string_view name);
 Status remove_tree(const std::string& path);

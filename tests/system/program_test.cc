@@ -142,6 +142,27 @@ TEST(Program, DevicesCanBeInspectedAndVerified) {
   EXPECT_FALSE(verified.out.empty());
 }
 
+TEST(Program, AnInterruptedCommandExitsWith130) {
+  TestCluster cluster;
+  Process append(cluster.launch({"append", "/log", "--create", "--acks"}));
+  ASSERT_TRUE(append.write("x"));
+  ASSERT_TRUE(append.wait_for_output("0 1\n"));
+  append.kill(SIGINT);
+  const Finished ended = append.finish(10);
+  EXPECT_EQ(ended.exit_code, 130);
+  EXPECT_NE(ended.err.find("interrupted"), std::string::npos) << ended.err;
+}
+
+TEST(Program, APassedDeadlineExitsWith124) {
+  TestCluster cluster;
+  expect_ok(cluster.manage("pause", "master-1"));
+  const Finished late = cluster.pangu({"status", "--timeout", "300ms"});
+  EXPECT_EQ(late.exit_code, 124) << late.err;
+  EXPECT_NE(late.err.find("error[TIMEOUT]"), std::string::npos) << late.err;
+  expect_ok(cluster.manage("resume", "master-1"));
+  expect_ok(cluster.pangu({"ls"}));
+}
+
 TEST(Program, AServerStopsInOrderOnSigterm) {
   TestCluster cluster;
   Process server(cluster.launch({"chunkserver", "--join", cluster.masters(),
