@@ -55,7 +55,7 @@ def main():
         path = file.relative_to(ROOT / "src").as_posix()
         text = file.read_text()
         room = room_of(path, layers)
-        is_test = re.search(r"_test\.cc$|_rig\.(h|cc)$|harness\.(h|cc)$|/testing/", path) is not None
+        is_test = re.search(r"_test\.cc$|(_|/)rig\.(h|cc)$|harness\.(h|cc)$|/testing/", path) is not None
         if room is None:
             problems.append(f"src/{path}: its room is not in tools/layers.txt")
             continue

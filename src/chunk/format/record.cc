@@ -23,7 +23,14 @@ struct Frame {
 };
 static_assert(sizeof(Frame) == 16);
 
-enum ChunkFlags : u16 { kFinalized = 1, kClosed = 2, kReborn = 4, kHeadless = 8, kDamaged = 16, kRegular = 32 };
+enum ChunkFlags : u16 {
+  kFinalized = 1,
+  kClosed = 2,
+  kReborn = 4,
+  kHeadless = 8,
+  kDamaged = 16,
+  kRegular = 32,
+};
 
 struct ChunkImage {
   wire::WireChunkId chunk;

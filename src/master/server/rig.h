@@ -166,7 +166,7 @@ struct Rig {
       co_await sleep_for(milliseconds(10));
     }
   }
-  // One call, repeated when the connection broke. A request with an `id` field that is not set gets the next one.
+  // One call, repeated when the connection broke. A request whose `id` is not set gets the next.
   template <class Reply, class Request>
   Result<Reply> call(wire::Method method, Request request, Duration within = seconds(20)) {
     if constexpr (requires { request.mutable_id(); }) {
