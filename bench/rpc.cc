@@ -49,7 +49,9 @@ class EchoService final : public Service {
   }
   Task<Reply> handle(Request request) override {
     Reply reply;
-    reply.payload = std::move(request.payload);
+    if (request.method == wire::Method::read) {
+      reply.payload = std::move(request.payload);
+    }
     co_return reply;
   }
 
@@ -77,13 +79,12 @@ struct ServerSide : Side {
   }
 };
 
-Task<void> calls(Reactor& reactor, Channel& channel, const Payload& payload, u64 count,
-                 Histogram& times, u64& running, Event& all_done) {
+Task<void> calls(Reactor& reactor, Channel& channel, wire::Method method, const Payload& payload,
+                 u64 count, Histogram& times, u64& running, Event& all_done) {
   std::array<std::byte, 104> body{};
   for (u64 i = 0; i < count; ++i) {
     const Instant begin = reactor.now();
-    auto response = co_await channel.call(wire::Method::append, body, payload,
-                                          {.deadline = begin + seconds(10)});
+    auto response = co_await channel.call(method, body, payload, {.deadline = begin + seconds(10)});
     CHECK(response.ok() && response->code == Code::kOk);
     times.add(static_cast<u64>((reactor.now() - begin).ns));
   }
@@ -106,7 +107,8 @@ Payload payload_of(size_t size) {
   return payload;
 }
 
-void measure(benchmark::State& state, Side& client, const env::Address& address) {
+void measure(benchmark::State& state, Side& client, const env::Address& address,
+             wire::Method method) {
   Channel channel(client.reactor, client.pool, address,
                   ChannelOptions{.identity = {}, .kind = ConnectionKind::data});
   const Payload payload = payload_of(static_cast<size_t>(state.range(0)));
@@ -118,8 +120,9 @@ void measure(benchmark::State& state, Side& client, const env::Address& address)
     u64 running = in_flight;
     Event all_done;
     for (u64 i = 0; i < in_flight; ++i) {
-      client.reactor.spawn("calls", TaskClass::foreground,
-                           calls(client.reactor, channel, payload, each, into, running, all_done));
+      client.reactor.spawn(
+          "calls", TaskClass::foreground,
+          calls(client.reactor, channel, method, payload, each, into, running, all_done));
     }
     run_blocking(client.reactor, wait_for(all_done));
   };
@@ -142,7 +145,14 @@ void measure(benchmark::State& state, Side& client, const env::Address& address)
 
 void rpc_one_reactor(benchmark::State& state) {
   ServerSide both(Duration{});
-  measure(state, both, both.server.address());
+  measure(state, both, both.server.address(), wire::Method::read);
+  run_blocking(both.reactor, both.server.stop());
+}
+
+// Payload one way only, as appends have it.
+void append_one_reactor(benchmark::State& state) {
+  ServerSide both(Duration{});
+  measure(state, both, both.server.address(), wire::Method::append);
   run_blocking(both.reactor, both.server.stop());
 }
 
@@ -162,7 +172,7 @@ void rpc_two_threads(benchmark::State& state) {
   });
   listening.wait(false);
   Side client(spin);
-  measure(state, client, address);
+  measure(state, client, address, wire::Method::read);
   server->reactor.stop();
   thread.join();
 }
@@ -222,6 +232,12 @@ BENCHMARK(rpc_one_reactor)
     ->Args({0, 1})
     ->Args({8192, 1})
     ->Args({0, 32})
+    ->Args({8192, 32})
+    ->Args({65536, 8})
+    ->UseRealTime();
+BENCHMARK(append_one_reactor)
+    ->Args({8192, 1})
+    ->Args({8192, 8})
     ->Args({8192, 32})
     ->Args({65536, 8})
     ->UseRealTime();
