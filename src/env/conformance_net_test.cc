@@ -115,6 +115,38 @@ TEST_P(Conformance, ReceiveSomeTakesWhatIsThere) {
   EXPECT_EQ(std::memcmp(in.data(), out.data(), 17), 0);
 }
 
+TEST_P(Conformance, ReceiveNowTakesWhatIsThere) {
+  Connection pair(world());
+  Aligned in(4096);
+  const iovec into[] = {in.piece(0, 10), in.piece(100, 200)};
+  EXPECT_EQ(pair.server->receive_now(into), -EAGAIN);
+  Aligned out(4096);
+  out.fill(3);
+  Waited send;
+  const iovec from[] = {out.piece(0, 17)};
+  pair.client->send(send, from);
+  EXPECT_EQ(finish(world(), send), 17);
+  i64 taken = 0;
+  const auto take = [&] {
+    const iovec rest[] = {in.piece(static_cast<size_t>(taken), 4096 - static_cast<size_t>(taken))};
+    const i64 got = pair.server->receive_now(rest);
+    EXPECT_TRUE(got > 0 || got == -EAGAIN) << got;
+    taken += std::max<i64>(got, 0);
+    return taken == 17;
+  };
+  EXPECT_TRUE(world().run_until(take));
+  EXPECT_EQ(std::memcmp(in.data(), out.data(), 17), 0);
+  EXPECT_EQ(pair.server->receive_now(into), -EAGAIN);
+  // The end, and operations go on working beside it.
+  pair.client.reset();
+  EXPECT_TRUE(world().run_until([&] { return pair.server->receive_now(into) == 0; }));
+  Waited receive;
+  pair.server->receive_some(receive, in.bytes());
+  EXPECT_EQ(finish(world(), receive), 0);
+  pair.server->shutdown();
+  EXPECT_EQ(pair.server->receive_now(into), -ECANCELED);
+}
+
 TEST_P(Conformance, EndOfStreamIsAShortResult) {
   Connection pair(world());
   Aligned out(4096);

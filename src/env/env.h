@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <span>
 #include <string>
@@ -115,6 +116,13 @@ class Socket {
   virtual void receive(Operation& op, std::span<const iovec> pieces) = 0;
   // Completes as soon as any bytes arrived (result = how many).
   virtual void receive_some(Operation& op, MutableBytes into) = 0;
+  // Takes what has arrived already, without an operation: how many bytes, as receive_some would;
+  // -EAGAIN if nothing has, or if this implementation has no such short cut. REQUIRES: no receive in
+  // flight.
+  virtual i64 receive_now(std::span<const iovec> pieces) {
+    (void)pieces;
+    return -EAGAIN;
+  }
   // Completes when every byte is handed to the kernel, or with -errno.
   virtual void send(Operation& op, std::span<const iovec> pieces) = 0;
   // Both directions end: operations in flight complete soon with an error, the peer sees the end.

@@ -99,6 +99,11 @@ void EpollSocket::receive_some(Operation& op, MutableBytes into) {
   }
 }
 
+i64 EpollSocket::receive_now(std::span<const iovec> pieces) {
+  CHECK_NOTE(in_.running == nullptr, "two operations at once on one direction of a socket");
+  return shut_down_ ? -ECANCELED : receive_without_waiting(fd_.get(), pieces);
+}
+
 void EpollSocket::send(Operation& op, std::span<const iovec> pieces) {
   begin(out_, op, pieces);
   if (shut_down_) {

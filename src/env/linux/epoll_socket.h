@@ -13,6 +13,7 @@ class EpollSocket final : public Socket, public EpollSource {
 
   void receive(Operation& op, std::span<const iovec> pieces) override;
   void receive_some(Operation& op, MutableBytes into) override;
+  i64 receive_now(std::span<const iovec> pieces) override;
   void send(Operation& op, std::span<const iovec> pieces) override;
   void shutdown() override;
   Address peer() const override { return peer_; }

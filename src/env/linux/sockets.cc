@@ -114,6 +114,18 @@ void PieceCursor::skip_empty() {
   }
 }
 
+i64 receive_without_waiting(int fd, std::span<const iovec> pieces) {
+  msghdr header{};
+  header.msg_iov = const_cast<iovec*>(pieces.data());  // only read; the interface lacks the const
+  header.msg_iovlen = pieces.size();
+  for (;;) {
+    const ssize_t got = ::recvmsg(fd, &header, MSG_DONTWAIT);
+    if (got >= 0 || errno != EINTR) {
+      return got >= 0 ? got : -errno;
+    }
+  }
+}
+
 std::span<iovec> PieceCursor::next() {
   const auto rest = pieces_.subspan(index_);
   if (offset_ == 0) {

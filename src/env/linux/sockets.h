@@ -24,6 +24,9 @@ Result<Fd> open_listener(const Address& address, Blocking blocking, Address& bou
 // A socket to connect to `address`; invalid with errno set on failure.
 Fd open_stream(const Address& address, Blocking blocking);
 
+// Socket::receive_now on a descriptor, blocking or not.
+i64 receive_without_waiting(int fd, std::span<const iovec> pieces);
+
 // The progress of one send or receive over several pieces. Immovable: it may point into itself.
 class PieceCursor {
  public:

@@ -118,6 +118,11 @@ void UringSocket::on_received_some(Operation& op, i32 result) {
   self->end(self->in_, result <= 0 && self->shut_down_ ? -ECANCELED : result);
 }
 
+i64 UringSocket::receive_now(std::span<const iovec> pieces) {
+  CHECK_NOTE(in_.running == nullptr, "two operations at once on one direction of a socket");
+  return shut_down_ ? -ECANCELED : receive_without_waiting(fd_.get(), pieces);
+}
+
 void UringSocket::send(Operation& op, std::span<const iovec> pieces) {
   op.hidden.pointers[0] = this;
   out_.begin(op, pieces);

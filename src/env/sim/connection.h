@@ -78,12 +78,14 @@ class SimSocket final : public Socket {
   ~SimSocket() override;
   void receive(Operation& op, std::span<const iovec> pieces) override;
   void receive_some(Operation& op, MutableBytes into) override;
+  i64 receive_now(std::span<const iovec> pieces) override;
   void send(Operation& op, std::span<const iovec> pieces) override;
   void shutdown() override;
   Address peer() const override { return connection_.ends[1 - end_].address; }
 
  private:
   void start_receive(Operation& op, std::span<const iovec> pieces, bool some);
+  void aim(std::span<const iovec> pieces, bool some);
   End& end() { return connection_.ends[end_]; }
   Stream& outgoing() { return connection_.streams[end_]; }
   Stream& incoming() { return connection_.streams[1 - end_]; }

@@ -128,6 +128,8 @@ class Network {
   // Streams. `sender` is the end that sends.
   void progress_send(Connection& connection, size_t sender);
   void progress_receive(Connection& connection, size_t sender);
+  void take_arrived(Connection& connection, size_t sender);
+  i64 receive_now(Connection& connection, size_t sender);
   void schedule_segments(Connection& connection, size_t sender, u64 from, bool fin);
   static void fire_deliver(World& world, Event& event);
   static void fire_unblock(World& world, Event& event);

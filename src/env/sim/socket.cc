@@ -32,6 +32,13 @@ void SimSocket::start_receive(Operation& op, std::span<const iovec> pieces, bool
     return;
   }
   stream.receive_op = &op;
+  aim(pieces, some);
+  net_.progress_receive(connection_, 1 - end_);
+}
+
+// Where the next bytes of the incoming stream go.
+void SimSocket::aim(std::span<const iovec> pieces, bool some) {
+  Stream& stream = incoming();
   stream.receive_some = some;
   std::copy(pieces.begin(), pieces.end(), stream.receive_pieces.begin());
   stream.receive_count = pieces.size();
@@ -42,7 +49,19 @@ void SimSocket::start_receive(Operation& op, std::span<const iovec> pieces, bool
   }
   stream.receive_offset = 0;
   stream.receive_total = 0;
-  net_.progress_receive(connection_, 1 - end_);
+}
+
+i64 SimSocket::receive_now(std::span<const iovec> pieces) {
+  if (!env_.alive()) {
+    return -EAGAIN;
+  }
+  CHECK_NOTE(incoming().receive_op == nullptr, "one receive at a time");
+  CHECK(pieces.size() <= kPiecesMax);
+  if (end().state != End::State::open) {
+    return -ECANCELED;
+  }
+  aim(pieces, true);
+  return net_.receive_now(connection_, 1 - end_);
 }
 
 void SimSocket::receive(Operation& op, std::span<const iovec> pieces) {

@@ -113,11 +113,9 @@ void Network::deliver(Connection& connection, size_t sender, u64 upto, bool fin)
   progress_receive(connection, sender);
 }
 
-void Network::progress_receive(Connection& connection, size_t sender) {
+// Moves what has arrived to where the receiver wants it, as far as there is room.
+void Network::take_arrived(Connection& connection, size_t sender) {
   Stream& stream = connection.streams[sender];
-  if (stream.receive_op == nullptr) {
-    return;
-  }
   u64 usable = stream.delivered - stream.consumed;
   if (stream.receive_some && usable > 1 &&
       world_.prng().chance(world_.options().net.partial_rate)) {
@@ -142,6 +140,14 @@ void Network::progress_receive(Connection& connection, size_t sender) {
     schedule(connection, 1 - sender, draw_latency(connection, 1 - sender), EventKind::unblock,
              fire_unblock);
   }
+}
+
+void Network::progress_receive(Connection& connection, size_t sender) {
+  Stream& stream = connection.streams[sender];
+  if (stream.receive_op == nullptr) {
+    return;
+  }
+  take_arrived(connection, sender);
   const End& receiver = connection.ends[1 - sender];
   const bool full = stream.receive_piece == stream.receive_count;
   const bool ended = stream.fin_arrived && stream.consumed == stream.sent;
@@ -153,6 +159,19 @@ void Network::progress_receive(Connection& connection, size_t sender) {
     result = -receiver.error;
   }
   receiver.env->complete_soon(*std::exchange(stream.receive_op, nullptr), result);
+}
+
+i64 Network::receive_now(Connection& connection, size_t sender) {
+  const Stream& stream = connection.streams[sender];
+  take_arrived(connection, sender);
+  if (stream.receive_total > 0) {
+    return static_cast<i64>(stream.receive_total);
+  }
+  const End& receiver = connection.ends[1 - sender];
+  if (stream.fin_arrived && stream.consumed == stream.sent) {
+    return 0;
+  }
+  return receiver.error == 0 ? -EAGAIN : -receiver.error;
 }
 
 void Network::fire_unblock(World& world, Event& event) {
