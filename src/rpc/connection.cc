@@ -175,6 +175,7 @@ Task<Status> Connection::read_requests() {
     if (closed_) {
       co_return closed_error();
     }
+    const bool large = frame.header.payload_len > 0;
     if (frame.header.type == wire::FrameType::request) {
       CO_TRY_VOID(co_await take_request(std::move(frame)));
     } else if (frame.header.type == wire::FrameType::cancel && frame.header.payload_len == 0) {
@@ -185,7 +186,7 @@ Task<Status> Connection::read_requests() {
     }
     core_->counters.bytes_received += reader_.bytes_received() - seen;
     seen = reader_.bytes_received();
-    if (frames % kFramesPerSlice == 0) {
+    if (large || frames % kFramesPerSlice == 0) {
       co_await yield_if_expired();
     }
   }

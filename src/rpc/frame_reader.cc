@@ -86,12 +86,7 @@ Task<Status> FrameReader::fill(size_t wanted) {
 
 Task<Result<Frame>> FrameReader::next_data() {
   constexpr size_t kPrefix = wire::kDataPrefixBytes;
-  if (buffer_.size() - begin_ < kPrefix) {
-    Slice fresh = pool_.take(kDataBuffer);
-    end_ = take_buffered(fresh.mutable_bytes());
-    begin_ = 0;
-    buffer_ = std::move(fresh);
-  }
+  make_room();
   if (begin_ == end_) {
     const bool ahead = without_payload_ >= read_ahead_after_;
     CO_TRY_VOID(co_await begin_frame(ahead ? kDataBuffer : kPrefix));
@@ -162,6 +157,16 @@ Task<Result<Frame>> FrameReader::next_control() {
   co_return frame;
 }
 
+// Makes room for the next frame's prefix behind what has arrived.
+void FrameReader::make_room() {
+  if (buffer_.size() - begin_ < wire::kDataPrefixBytes) {
+    Slice fresh = pool_.take(kDataBuffer);
+    end_ = take_buffered(fresh.mutable_bytes());
+    begin_ = 0;
+    buffer_ = std::move(fresh);
+  }
+}
+
 Task<Status> FrameReader::payload(std::array<iovec, 2> pieces, size_t count) {
   u64 wanted = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -175,11 +180,34 @@ Task<Status> FrameReader::payload(std::array<iovec, 2> pieces, size_t count) {
   if (wanted == 0) {
     co_return ok_status();
   }
+  // Most often it has arrived together with its prefix, and the next prefix behind it.
+  std::array<iovec, 3> now = {pieces[0], pieces[1], iovec{}};
+  if (kind_ == ConnectionKind::data) {
+    make_room();
+    now[count] = {buffer_.data() + end_, wire::kDataPrefixBytes};
+  }
+  const i64 taken = socket_.receive_now(std::span<const iovec>(now.data(), now.size()));
+  if (taken == 0 || (taken < 0 && taken != -EAGAIN)) {
+    co_return broken(taken, true);
+  }
+  u64 got = static_cast<u64>(std::max<i64>(taken, 0));
+  bytes_ += got;
+  if (got >= wanted) {
+    end_ += got - wanted;
+    co_return ok_status();
+  }
+  wanted -= got;
+  for (size_t i = 0; i < count; ++i) {
+    const u64 part = std::min<u64>(got, pieces[i].iov_len);
+    pieces[i].iov_base = static_cast<std::byte*>(pieces[i].iov_base) + part;
+    pieces[i].iov_len -= part;
+    got -= part;
+  }
   stall_.begin(frame_timeout_);
-  const i64 got = co_await async_receive(socket_, std::span<const iovec>(pieces.data(), count));
+  const i64 rest = co_await async_receive(socket_, std::span<const iovec>(pieces.data(), count));
   stall_.end();
-  if (got != static_cast<i64>(wanted)) {
-    co_return broken(got, true);
+  if (rest != static_cast<i64>(wanted)) {
+    co_return broken(rest, true);
   }
   bytes_ += wanted;
   co_return ok_status();

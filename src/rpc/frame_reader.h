@@ -60,6 +60,7 @@ class FrameReader {
   // The first bytes of a frame, if none have arrived yet. At most `most` of them.
   Task<Status> begin_frame(size_t most);
   size_t take_buffered(MutableBytes into);
+  void make_room();
   Error broken(i64 result, bool inside) const;
 
   env::Socket& socket_;

@@ -323,10 +323,11 @@ Task<Status> ChannelCore::read_replies(std::shared_ptr<Link> carrier) {
       co_return Error(Code::kBadFrame, fmt::format("unexpected frame of type {}",
                                                    static_cast<int>(frame.header.type)));
     }
+    const bool large = frame.header.payload_len > 0;
     CO_TRY_VOID(co_await take_reply(carrier, std::move(frame)));
     counters.bytes_received += carrier->reader.bytes_received() - seen;
     seen = carrier->reader.bytes_received();
-    if (frames % kFramesPerSlice == 0) {
+    if (large || frames % kFramesPerSlice == 0) {
       co_await yield_if_expired();
     }
   }
