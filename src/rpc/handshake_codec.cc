@@ -146,7 +146,7 @@ Status judge_client(const Identity& identity, const Hello& hello) {
                  "the client has a cluster.key, this server has none: give the server the "
                  "cluster's key, or run the client without");
   }
-  const bool unknown = !has_key && (hello.cluster.is_zero() || identity.cluster.is_zero());
+  const bool unknown = hello.cluster.is_zero() || identity.cluster.is_zero();
   if (!unknown && hello.cluster != identity.cluster) {
     return Error(Code::kWrongCluster,
                  fmt::format("the client belongs to cluster {}, this server to cluster {}",
@@ -183,7 +183,7 @@ Status judge_server(const Identity& identity, const Hello& own, const Greeting& 
   if (!versions_meet(theirs)) {
     return wrong_version("server", theirs);
   }
-  const bool unknown = !identity.key && (own.cluster.is_zero() || theirs.cluster.is_zero());
+  const bool unknown = own.cluster.is_zero() || theirs.cluster.is_zero();
   if (!unknown && theirs.cluster != own.cluster) {
     return Error(Code::kWrongCluster,
                  fmt::format("the server belongs to cluster {}, this process to cluster {}: is "
