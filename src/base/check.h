@@ -8,8 +8,8 @@ namespace pangu {
 // Writes the failed condition, its place and `note` to stderr and aborts. Never returns.
 [[noreturn]] void check_failed(const char* condition, const char* file, int line,
                                std::string_view note = {});
-// What the process is doing, as part of that message: a simulation names its seed. Must stay in place
-// until the next call; nullptr for nothing.
+// What the process is doing, as part of that message: a simulation names its seed. Must stay in
+// place until the next call; nullptr for nothing.
 void set_check_context(const char* text);
 
 }  // namespace pangu

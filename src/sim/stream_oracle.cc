@@ -42,8 +42,11 @@ Result<u32> StreamOracle::session_opened(u32 epoch, u64 start) {
   }
   if (sessions_.empty() || epoch > sessions_.back().epoch) {
     if (start < certain_end()) {
-      return broken(fmt::format("epoch {} opened at {}, but {} bytes were acknowledged or seen",
-                                epoch, start, certain_end()))
+      return broken(
+                 fmt::format("epoch {} opened at {}, but {} bytes were acknowledged and {} seen, "
+                             "and the epoch before began at {}",
+                             epoch, start, acknowledged_end(), seen_end_,
+                             sessions_.empty() ? 0 : sessions_.back().start))
           .error();
     }
     if (start > possible_end()) {
@@ -51,6 +54,9 @@ Result<u32> StreamOracle::session_opened(u32 epoch, u64 start) {
                  fmt::format("epoch {} opened at {}, but no more than {} bytes were ever written",
                              epoch, start, possible_end()))
           .error();
+    }
+    if (!sessions_.empty()) {
+      TRY_VOID(check_whole(sessions_.size() - 1, start));
     }
   }
   // Handles of sessions are their epochs: places in the vector move when an older one comes late.
@@ -78,9 +84,9 @@ StreamOracle::Session& StreamOracle::session_of(u32 epoch) {
   return *found;
 }
 
-u32 StreamOracle::issue(u32 session_epoch, u64 size) {
+u32 StreamOracle::issue(u32 session_epoch, u64 size, bool record) {
   Session& session = session_of(session_epoch);
-  session.appends.push_back({.begin = session.size, .size = size});
+  session.appends.push_back({.begin = session.size, .size = size, .record = record});
   session.size += size;
   return static_cast<u32>(session.appends.size() - 1);
 }
@@ -149,6 +155,33 @@ size_t StreamOracle::session_at(u64 offset) const {
   return index;
 }
 
+size_t StreamOracle::append_at(const Session& session, u64 within) {
+  const auto after = std::upper_bound(session.appends.begin(), session.appends.end(), within,
+                                      [](u64 at, const Append& a) { return at < a.begin; });
+  // Refused appends share their begin with the next one: the last of equals is the real one,
+  // unless it is refused itself.
+  size_t number = static_cast<size_t>(after - session.appends.begin()) - 1;
+  while (session.appends[number].fate == Fate::refused) {
+    --number;
+  }
+  return number;
+}
+
+Status StreamOracle::check_whole(size_t index, u64 length) const {
+  const Session& session = sessions_[index];
+  if (length <= session.start || length >= session.start + session.size) {
+    return {};
+  }
+  const u64 within = length - session.start;
+  const size_t number = append_at(session, within);
+  const Append& append = session.appends[number];
+  if (append.record && append.begin < within) {
+    return broken(fmt::format("a length of {} ends inside append {} of epoch {}, which is a record",
+                              length, number, session.epoch));
+  }
+  return {};
+}
+
 Status StreamOracle::check(u64 offset, Bytes bytes) const {
   while (!bytes.empty()) {
     if (sessions_.empty() || offset >= possible_end()) {
@@ -161,14 +194,7 @@ Status StreamOracle::check(u64 offset, Bytes bytes) const {
       return broken(fmt::format("a byte at {} that epoch {} (from {}) never wrote", offset,
                                 session.epoch, session.start));
     }
-    const auto after = std::upper_bound(session.appends.begin(), session.appends.end(), within,
-                                        [](u64 at, const Append& a) { return at < a.begin; });
-    // Refused appends share their begin with the next one: the last of equals is the real one,
-    // unless it is refused itself.
-    size_t number = static_cast<size_t>(after - session.appends.begin()) - 1;
-    while (session.appends[number].fate == Fate::refused) {
-      --number;
-    }
+    const size_t number = append_at(session, within);
     const Append& append = session.appends[number];
     const u64 skip = within - append.begin;
     const u64 part = std::min({bytes.size(), append.size - skip, limit_of(index) - offset});
@@ -186,6 +212,9 @@ Status StreamOracle::check(u64 offset, Bytes bytes) const {
 }
 
 Status StreamOracle::read(u64 offset, Bytes bytes) {
+  if (bytes.empty()) {
+    return {};  // beyond the end
+  }
   TRY_VOID(check(offset, bytes));
   seen_end_ = std::max(seen_end_, offset + bytes.size());
   bytes_read_ += bytes.size();
@@ -204,6 +233,9 @@ Status StreamOracle::told_length(u32 reader, u64 length, u64 at_least) {
   if (length > possible_end()) {
     return broken(fmt::format("reader {} was told the length {}, but only {} bytes were written",
                               reader, length, possible_end()));
+  }
+  if (length > 0) {
+    TRY_VOID(check_whole(session_at(length - 1), length));
   }
   before = length;
   seen_end_ = std::max(seen_end_, length);
@@ -230,6 +262,7 @@ Status StreamOracle::finish(u64 length) {
   for (size_t i = 0; i < sessions_.size(); ++i) {
     const Session& session = sessions_[i];
     const u64 end = std::min(limit_of(i), length);
+    TRY_VOID(check_whole(i, end));
     if (end > session.start + session.size) {
       return broken(fmt::format("epoch {} wrote up to {}, but its part goes to {}", session.epoch,
                                 session.start + session.size, end));

@@ -25,8 +25,9 @@ class StreamOracle {
   // new.
   Result<u32> session_opened(u32 epoch, u64 start);
 
-  // The session issues its next append; its bytes come from fill().
-  u32 issue(u32 session, u64 size);
+  // The session issues its next append; its bytes come from fill(). Of a record nobody may ever see
+  // a part.
+  u32 issue(u32 session, u64 size, bool record = false);
   void fill(u32 session, u32 append, MutableBytes into) const;
   // Broken: another offset than the order of issue gives, or one that a later session's start
   // denies.
@@ -64,6 +65,7 @@ class StreamOracle {
     u64 begin = 0;  // among the session's bytes, without the refused ones
     u64 size = 0;
     Fate fate = Fate::pending;
+    bool record = false;
   };
   struct Session {
     u32 epoch = 0;
@@ -77,6 +79,10 @@ class StreamOracle {
   // The offset at which the part of session `index` must end; ~0 if it is the last one.
   u64 limit_of(size_t index) const;
   size_t session_at(u64 offset) const;
+  // The append that holds the byte at `within` of the session's bytes. REQUIRES: there is one.
+  static size_t append_at(const Session& session, u64 within);
+  // Broken: a length that ends inside a record of the session `index`.
+  Status check_whole(size_t index, u64 length) const;
   Status check(u64 offset, Bytes bytes) const;
 
   u64 file_;

@@ -151,5 +151,21 @@ TEST(StreamOracle, RefusedAppendsLeaveNoHole) {
   EXPECT_EQ(mirror.oracle.acknowledged_end(), 30u);
 }
 
+TEST(StreamOracle, NobodySeesAPartOfARecord) {
+  for (const bool record : {false, true}) {
+    Mirror mirror;
+    const u32 one = mirror.open(1);
+    mirror.append(one, 100);
+    std::vector<std::byte> bytes(40);
+    const u32 append = mirror.oracle.issue(one, bytes.size(), record);
+    mirror.oracle.fill(one, append, bytes);
+    mirror.stream.insert(mirror.stream.end(), bytes.begin(), bytes.begin() + 25);
+    EXPECT_EQ(StreamOracle(mirror.oracle).told_length(0, 125, 0).ok(), !record);
+    EXPECT_TRUE(StreamOracle(mirror.oracle).told_length(0, 140, 0).ok());
+    EXPECT_EQ(StreamOracle(mirror.oracle).session_opened(2, 125).ok(), !record);
+    EXPECT_EQ(mirror.finish().ok(), !record);
+  }
+}
+
 }  // namespace
 }  // namespace pangu::sim
