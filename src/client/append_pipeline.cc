@@ -215,6 +215,9 @@ bool AppendPipeline::may_cut() {
     }
     REACHED("client: failed replica given up for memory");
     current_->give_up_failing_links();
+    if (current_->retained_bytes() >= options.retained_bytes) {
+      return false;
+    }
   }
   const size_t in_flight = current_->runs_in_flight();
   if (in_flight >= options.runs_in_flight) {

@@ -53,7 +53,7 @@ Result<ChunkPlace> read_chunk(const pb::ChunkInfo& info, FileId file) {
   }
   const u32 n = info.copies_max();
   const u32 a = info.copies_min();
-  if (n == 0 || n > 16 || a == 0 || a > n || 2 * a <= n) {
+  if (n == 0 || n > kCopiesMax || a == 0 || a > n || 2 * a <= n) {
     return bad_chunk(info, fmt::format("with {} copies of which {} acknowledge", n, a));
   }
   if (state == ChunkState::open && info.replicas_size() != static_cast<int>(n)) {

@@ -8,6 +8,8 @@
 // every value checked: the rest of the client works on these.
 namespace pangu::client {
 
+inline constexpr u32 kCopiesMax = 16;  // no chunk has more locations
+
 enum class ChunkState : u8 { open, sealed, dropped };
 
 struct Replica {

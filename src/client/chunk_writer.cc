@@ -87,30 +87,29 @@ void ChunkWriter::append_run(std::span<const Bytes> pieces, u32 length) {
   }
 }
 
-std::string ChunkWriter::request_body(const Run& run, size_t replica) const {
+wire::AppendRequest ChunkWriter::request_of(const Run& run, size_t replica) const {
   const bool creates = run.offset == 0;
-  const wire::AppendRequest request{.chunk = wire::to_wire(place_.id),
-                                    .device = place_.replicas[replica].location.device,
-                                    .epoch = place_.owner.number,
-                                    .owner_epoch = place_.owner.number,
-                                    .base = base_,
-                                    .committed = base_ + acked_length_,
-                                    .offset = run.offset,
-                                    .data_len = run.length,
-                                    .unit_index = run.unit_index,
-                                    .unit_count = run.unit_count,
-                                    .chunk_limit = place_.limit,
-                                    .flags = static_cast<u16>(creates ? wire::kAppendCreates : 0),
-                                    .copies_max = place_.copies_max,
-                                    .copies_min = place_.copies_min,
-                                    .history_count = creates ? history_count_ : u16{0},
-                                    .reserved0 = 0,
-                                    .reserved1 = {}};
-  std::string body(as_text(as_bytes_of(request)));
-  if (creates) {
-    body += history_records_;
-  }
-  return body;
+  return {.chunk = wire::to_wire(place_.id),
+          .device = place_.replicas[replica].location.device,
+          .epoch = place_.owner.number,
+          .owner_epoch = place_.owner.number,
+          .base = base_,
+          .committed = base_ + acked_length_,
+          .offset = run.offset,
+          .data_len = run.length,
+          .unit_index = run.unit_index,
+          .unit_count = run.unit_count,
+          .chunk_limit = place_.limit,
+          .flags = static_cast<u16>(creates ? wire::kAppendCreates : 0),
+          .copies_max = place_.copies_max,
+          .copies_min = place_.copies_min,
+          .history_count = creates ? history_count_ : u16{0},
+          .reserved0 = 0,
+          .reserved1 = {}};
+}
+
+std::string ChunkWriter::with_history(const wire::AppendRequest& request) const {
+  return std::string(as_text(as_bytes_of(request))) + history_records_;
 }
 
 const Run* ChunkWriter::run_at(u32 offset) const {
@@ -127,10 +126,9 @@ void ChunkWriter::on_durable() {
   if (pipeline_ == nullptr) {
     return;
   }
-  std::vector<u32> lengths;
-  lengths.reserve(links_.size());
+  std::array<u32, kCopiesMax> lengths{};
   for (const ReplicaLink& link : links_) {
-    lengths.push_back(link.durable());
+    lengths[link.index_] = link.durable();
   }
   std::sort(lengths.begin(), lengths.end(), std::greater<>());
   acked_length_ = std::max(acked_length_, lengths[place_.copies_min - 1u]);

@@ -57,7 +57,8 @@ class ChunkWriter : public std::enable_shared_from_this<ChunkWriter> {
 
  private:
   friend class ReplicaLink;
-  std::string request_body(const Run& run, size_t replica) const;
+  wire::AppendRequest request_of(const Run& run, size_t replica) const;
+  std::string with_history(const wire::AppendRequest& request) const;
   void on_durable();
   void on_trouble(ReplicaLink& link, const Error& error);
   void on_fenced(u32 fence);

@@ -26,6 +26,7 @@ Task<Status> Writer::enqueue(Slice bytes, AppendOptions options) {
 Task<Status> Writer::flush() {
   return pipeline_->drain();
 }
+void Writer::announce() { core_->committed.flush(); }
 u64 Writer::length() const {
   return pipeline_->length();
 }

@@ -95,16 +95,21 @@ void ReplicaLink::send(const Run& run) {
 }
 
 Task<void> ReplicaLink::exchange(std::shared_ptr<ChunkWriter> chunk, Run run, u64 number) {
+  if (stopped_) {
+    co_return;  // the chunk was left before this went out
+  }
   ClientCore& core = chunk->core_;
-  const std::string body = chunk->request_body(run, index_);
+  const wire::AppendRequest request = chunk->request_of(run, index_);
+  const bool longer = request.history_count > 0;
+  const std::string long_body = longer ? chunk->with_history(request) : std::string();
+  const Bytes body = longer ? as_bytes_of(std::string_view(long_body)) : as_bytes_of(request);
   const wire::WirePieces wire_pieces = wire::wire_pieces_of(run.units.bytes());
   rpc::Payload payload{
       .owner = run.units, .pieces = wire_pieces.pieces, .count = wire_pieces.count};
   const rpc::CallOptions options{.deadline = core.now() + core.options.append_timeout};
   const ServerId server = chunk->place_.replicas[index_].location.server;
-  auto response =
-      co_await core.call_server(server, wire::Method::append, as_bytes_of(std::string_view(body)),
-                                std::move(payload), options);
+  auto response = co_await core.call_server(server, wire::Method::append, body,
+                                            std::move(payload), options);
   if (!stopped_) {
     on_answer(number, std::move(response));
   }

@@ -270,6 +270,11 @@ Task<Result<TakeoverResult>> Takeover::publish(Verdict verdict, TakeoverGoal goa
   }
   ++core_.counters.takeovers_published;
   core_.servers.learn_all(reply->stream().servers());
+  if (reply->stream().settled_length() != verdict.end) {
+    co_return Error(Code::kInternal,
+                    fmt::format("{}: published at {} bytes, but the master has {}", path_,
+                                verdict.end, reply->stream().settled_length()));
+  }
   CO_TRY(fresh, read_chunks(reply->fresh(), stream_.file));
   co_await core_.locate(fresh);
   for (const ChunkVerdict& each : verdict.chunks) {

@@ -23,11 +23,6 @@ namespace pangu::client {
 
 class Links;
 
-struct OpenOptions {
-  bool create = false;  // the file, if it is absent
-  FileOptions file;     // then
-};
-
 class Client {
  public:
   // Connects to the first master that answers. kInvalidArgument names an address that is none.

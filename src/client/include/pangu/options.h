@@ -48,6 +48,11 @@ struct CreateOptions {
   bool exclusive = true;  // kAlreadyExists if the file is there
 };
 
+struct OpenOptions {
+  bool create = false;  // the file, if it is absent
+  FileOptions file;     // then
+};
+
 struct AppendOptions {
   // The bytes (at most kRecordBytesMax) stay in one unit of one chunk: readers and recoveries see
   // all of them or none.

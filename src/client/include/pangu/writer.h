@@ -45,6 +45,9 @@ class Writer {
   // Waits until everything appended before is durable.
   Task<Status> flush();
 
+  // Tells the replicas what is committed now rather than in a moment, so that readers see it.
+  void announce();
+
   // How much of the file is acknowledged.
   u64 length() const;
   // Where the next append will go.
