@@ -26,7 +26,9 @@ Task<Status> Writer::enqueue(Slice bytes, AppendOptions options) {
 Task<Status> Writer::flush() {
   return pipeline_->drain();
 }
-void Writer::announce() { core_->committed.flush(); }
+void Writer::announce() {
+  core_->committed.flush();
+}
 u64 Writer::length() const {
   return pipeline_->length();
 }

@@ -1,13 +1,13 @@
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cstdlib>
+#include <gtest/gtest.h>
 
 #include "client/testing/client_fixture.h"
 
-// Whole lives of one file on a cluster that fails at random: writers that die, are fenced or go on as
-// if they were not, readers that follow, servers that come and go, messages that arrive much later.
-// The truth is kept outside: who wrote what from where to where, what was acknowledged, what was seen.
+// Whole lives of one file on a cluster that fails at random: writers that die, are fenced or go on
+// as if they were not, readers that follow, servers that come and go, messages that arrive much
+// later. The truth is kept outside: who wrote what from where to where, what was acknowledged, what
+// was seen.
 //
 // PANGU_SEEDS=N runs N lives instead of the usual few; PANGU_SEED=S runs only that one.
 namespace pangu::client::testing {
@@ -74,9 +74,7 @@ class Life {
   void spawn(Task<void> task) {
     gate_.spawn(cluster_.reactor(), "life", TaskClass::foreground, std::move(task));
   }
-  void fail(std::string what) {
-    ADD_FAILURE() << "seed " << seed_ << ": " << what;
-  }
+  void fail(std::string what) { ADD_FAILURE() << "seed " << seed_ << ": " << what; }
 
   void heal() {
     for (u32 id = 0; id <= cluster_.servers(); ++id) {
@@ -220,8 +218,8 @@ class Life {
         }
         continue;
       }
-      auto length = co_await reader->read_wait(last_length, cluster_.reactor().now() +
-                                                                milliseconds(50));
+      auto length =
+          co_await reader->read_wait(last_length, cluster_.reactor().now() + milliseconds(50));
       if (!length.ok()) {
         continue;
       }
@@ -272,8 +270,8 @@ class Life {
     EXPECT_TRUE(closed.ok()) << "seed " << seed_ << ": " << closed.error().message();
     std::string all(length, '\0');
     auto reader = cluster_.run(last->open_for_read("/f"));
-    auto count = cluster_.run(
-        (*reader)->read(0, {reinterpret_cast<std::byte*>(all.data()), all.size()}));
+    auto count =
+        cluster_.run((*reader)->read(0, {reinterpret_cast<std::byte*>(all.data()), all.size()}));
     EXPECT_TRUE(count.ok() && *count == length)
         << "seed " << seed_ << ": " << (count.ok() ? "short" : count.error().message());
     writer.reset();

@@ -108,8 +108,8 @@ Task<void> ReplicaLink::exchange(std::shared_ptr<ChunkWriter> chunk, Run run, u6
       .owner = run.units, .pieces = wire_pieces.pieces, .count = wire_pieces.count};
   const rpc::CallOptions options{.deadline = core.now() + core.options.append_timeout};
   const ServerId server = chunk->place_.replicas[index_].location.server;
-  auto response = co_await core.call_server(server, wire::Method::append, body,
-                                            std::move(payload), options);
+  auto response =
+      co_await core.call_server(server, wire::Method::append, body, std::move(payload), options);
   if (!stopped_) {
     on_answer(number, std::move(response));
   }

@@ -76,10 +76,18 @@ Status BlockingWriter::flush() {
   parts_->state->poll();
   return done;
 }
-u64 BlockingWriter::length() const { return parts_->writer->length(); }
-u64 BlockingWriter::end() const { return parts_->writer->end(); }
-Status BlockingWriter::close() { return parts_->state->run(parts_->writer->close()); }
-Result<u64> BlockingWriter::seal() { return parts_->state->run(parts_->writer->seal()); }
+u64 BlockingWriter::length() const {
+  return parts_->writer->length();
+}
+u64 BlockingWriter::end() const {
+  return parts_->writer->end();
+}
+Status BlockingWriter::close() {
+  return parts_->state->run(parts_->writer->close());
+}
+Result<u64> BlockingWriter::seal() {
+  return parts_->state->run(parts_->writer->seal());
+}
 
 struct BlockingReader::Parts {
   std::shared_ptr<BlockingState> state;
@@ -99,8 +107,12 @@ Result<std::string> BlockingReader::read(u64 offset, u64 size) {
   out.resize(count);
   return out;
 }
-Result<u64> BlockingReader::length() { return parts_->state->run(parts_->reader->length()); }
-u64 BlockingReader::known_length() const { return parts_->reader->known_length(); }
+Result<u64> BlockingReader::length() {
+  return parts_->state->run(parts_->reader->length());
+}
+u64 BlockingReader::known_length() const {
+  return parts_->reader->known_length();
+}
 Result<u64> BlockingReader::read_wait(u64 offset, Duration patience) {
   const Instant deadline = parts_->state->reactor->now() + patience;
   return parts_->state->run(parts_->reader->read_wait(offset, deadline));
@@ -160,7 +172,11 @@ Result<u64> BlockingClient::seal(std::string path) {
 Result<ClusterSummary> BlockingClient::cluster_info() {
   return state_->run(state_->client->cluster_info());
 }
-const ClientCounters& BlockingClient::counters() const { return state_->client->counters(); }
-void BlockingClient::poll() { state_->poll(); }
+const ClientCounters& BlockingClient::counters() const {
+  return state_->client->counters();
+}
+void BlockingClient::poll() {
+  state_->poll();
+}
 
 }  // namespace pangu::client

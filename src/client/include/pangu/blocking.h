@@ -15,10 +15,10 @@
 //   auto writer = (*client)->open_for_append("/log", {.create = true});
 //   auto offset = (*writer)->append("hello");
 //
-// One thread at a time may use a client with its writers and readers: a client for each thread, or a
-// lock around them. Between calls nothing moves: an idle writer's background work (reporting what it
-// left behind) goes on with the next call, poll() or close(). What append() acknowledged, though, is
-// announced to readers before it returns.
+// One thread at a time may use a client with its writers and readers: a client for each thread, or
+// a lock around them. Between calls nothing moves: an idle writer's background work (reporting what
+// it left behind) goes on with the next call, poll() or close(). What append() acknowledged,
+// though, is announced to readers before it returns.
 namespace pangu::client {
 
 struct BlockingState;
