@@ -19,7 +19,7 @@
 //   O server device chunk    Order
 //   R client                 Session
 //   L last-use               client whose session was used then
-//   Q client sequence        Outcome
+//   Q client sequence        Outcome, where it does not fit into the Session
 //   G directory              DeadDirectory
 //   H file                   Stream of a removed file whose chunks are still to be freed
 //   P directory              Purge

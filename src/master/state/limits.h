@@ -32,6 +32,9 @@ inline constexpr u64 kUnansweredMax = 4096;
 // A session moves in the table by last use at most once in so many commands.
 inline constexpr u64 kSessionUseStep = 1024;
 inline constexpr size_t kForgottenPerCommand = 64;
+// Answers beyond either have rows of their own.
+inline constexpr int kKeptInSession = 16;
+inline constexpr size_t kSessionBytes = 4096;
 
 inline constexpr u32 kReclaimBudgetMax = 1000;  // records freed by one command
 inline constexpr int kDevicesMax = 256;         // of one server

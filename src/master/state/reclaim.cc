@@ -2,6 +2,7 @@
 
 #include "base/reached.h"
 #include "master/state/limits.h"
+#include "master/state/session.h"
 
 namespace pangu::master {
 namespace {
@@ -23,17 +24,11 @@ void bury_child_directory(Txn& txn, u64 directory, u64 purge_id, Counts& purge) 
 // The answer of the removal gets its counts, if its client may still ask for it.
 void finish_purge(Txn& txn, u64 purge_id, const Counts& purge) {
   txn.erase(keys::purge(purge_id));
-  const Uuid client{.high = purge.client_high(), .low = purge.client_low()};
-  const std::string key = keys::outcome(client, purge.client_sequence());
-  record::Outcome outcome;
-  if (txn.get(key, outcome) && outcome.purge() == purge_id) {
-    pb::RemoveReply reply;
-    reply.set_files(purge.files());
-    reply.set_directories(purge.directories());
-    outcome.set_reply(reply.SerializeAsString());
-    outcome.clear_purge();
-    txn.put(key, outcome);
-  }
+  pb::RemoveReply reply;
+  reply.set_files(purge.files());
+  reply.set_directories(purge.directories());
+  complete_answer(txn, {.high = purge.client_high(), .low = purge.client_low()},
+                  purge.client_sequence(), purge_id, reply.SerializeAsString());
 }
 
 // Frees entries of one dead directory; returns how many records of the budget that took.

@@ -1,5 +1,7 @@
 #include "master/state/session.h"
 
+#include <algorithm>
+
 #include <fmt/core.h>
 
 #include "base/reached.h"
@@ -9,11 +11,20 @@
 namespace pangu::master {
 namespace {
 
-Admission refuse(Code code, std::string text) {
-  Admission admission{.kind = Admission::Kind::refused, .outcome = {}};
-  admission.outcome.set_code(static_cast<u32>(code));
-  admission.outcome.set_text(std::move(text));
-  return admission;
+record::Outcome refuse(Code code, std::string text) {
+  record::Outcome outcome;
+  outcome.set_code(static_cast<u32>(code));
+  outcome.set_text(std::move(text));
+  return outcome;
+}
+
+record::KeptAnswer* find(record::Session& session, u64 sequence) {
+  for (record::KeptAnswer& kept : *session.mutable_kept()) {
+    if (kept.sequence() == sequence) {
+      return &kept;
+    }
+  }
+  return nullptr;
 }
 
 void evict_least_recent(Txn& txn) {
@@ -32,86 +43,134 @@ void evict_least_recent(Txn& txn) {
   txn.meta().set_sessions(txn.meta().sessions() - 1);
 }
 
-// Marks the session as used by the command at `index`; true if its record has to be written.
-bool touch(Txn& txn, const Uuid& client, record::Session& session, u64 index) {
-  if (session.used() != 0 && index - session.used() < kSessionUseStep) {
-    return false;
-  }
-  if (session.used() != 0) {
-    txn.erase(keys::last_use(session.used()));
-  }
-  session.set_used(index);
-  txn.put(keys::last_use(index), keys::encode_uuid(client));
-  return true;
-}
-
-// Forgets answers below `first_unanswered`, a bounded number a call; true as in touch().
-bool forget(Txn& txn, const Uuid& client, record::Session& session, u64 first_unanswered) {
-  if (first_unanswered <= session.first_unanswered()) {
-    return false;
-  }
-  const KvPage known = txn.scan(keys::outcome(client, session.first_unanswered()),
-                                keys::outcome(client, first_unanswered), kForgottenPerCommand);
-  for (const KvEntry& answer : known.entries) {
-    txn.erase(answer.key);
-  }
-  if (known.more) {
-    const std::string_view last = known.entries.back().key;
-    session.set_first_unanswered(keys::decode_u64(last.substr(last.size() - 8)) + 1);
-  } else {
-    session.set_first_unanswered(first_unanswered);
-  }
-  return true;
-}
-
 }  // namespace
 
-Admission admit(Txn& txn, const pb::RequestId& id, u64 index, u64 sessions_max) {
-  const Uuid client = wire::get(id.client());
-  if (client.is_zero() || id.sequence() == 0) {
-    return refuse(Code::kInvalidArgument, "the request has no request id");
-  }
-  if (id.first_unanswered() > id.sequence()) {
+ClientSession::ClientSession(Txn& txn, const pb::RequestId& id)
+    : txn_(txn), id_(id), client_(wire::get(id.client())) {
+  valid_ = !client_.is_zero() && id.sequence() != 0 && id.first_unanswered() <= id.sequence();
+  known_ = valid_ && txn.get(keys::session(client_), session_);
+  session_.set_first_unanswered(std::max<u64>(session_.first_unanswered(), 1));
+}
+
+std::optional<record::Outcome> ClientSession::answer() {
+  if (!valid_) {
     return refuse(Code::kInvalidArgument,
-                  fmt::format("request {} is below its own first unanswered one, {}",
-                              id.sequence(), id.first_unanswered()));
+                  fmt::format("the request id is not complete: client {}, sequence {}, first "
+                              "unanswered {}",
+                              to_string(client_), id_.sequence(), id_.first_unanswered()));
   }
-  record::Session session;
-  const bool known = txn.get(keys::session(client), session);
-  if (!known) {
-    if (txn.meta().sessions() >= sessions_max) {
-      evict_least_recent(txn);
-    }
-    session.set_first_unanswered(1);
-    txn.meta().set_sessions(txn.meta().sessions() + 1);
-  }
-  const bool touched = touch(txn, client, session, index);
-  const bool forgot = forget(txn, client, session, id.first_unanswered());
-  if (!known || touched || forgot) {
-    txn.put(keys::session(client), session);
-  }
-  if (Admission replay{.kind = Admission::Kind::replay, .outcome = {}};
-      txn.get(keys::outcome(client, id.sequence()), replay.outcome)) {
+  if (const record::KeptAnswer* kept = find(session_, id_.sequence())) {
     REACHED("master: a request came again and got its kept answer");
-    return replay;
+    return kept->outcome();
   }
-  if (id.sequence() < session.first_unanswered()) {
+  if (session_.spilled() > 0) {
+    if (record::Outcome outcome; txn_.get(keys::outcome(client_, id_.sequence()), outcome)) {
+      REACHED("master: a request came again and got its kept answer from table Q");
+      return outcome;
+    }
+  }
+  const u64 first = std::max(session_.first_unanswered(), id_.first_unanswered());
+  if (id_.sequence() < first) {
     REACHED("master: a request came after its answer was forgotten");
     return refuse(Code::kCancelled,
                   fmt::format("request {} was answered, and the client said that it knows",
-                              id.sequence()));
+                              id_.sequence()));
   }
-  if (id.sequence() - session.first_unanswered() >= kUnansweredMax) {
+  if (id_.sequence() - first >= kUnansweredMax) {
     return refuse(Code::kBusy, fmt::format("more than {} requests of this client are unanswered",
                                            kUnansweredMax));
   }
-  return {};
+  return std::nullopt;
 }
 
-void keep(Txn& txn, const pb::RequestId& id, const record::Outcome& outcome) {
+void ClientSession::finish(u64 index, u64 sessions_max, const record::Outcome* outcome) {
+  if (!valid_) {
+    return;
+  }
+  touch(index, sessions_max);
+  session_.set_first_unanswered(
+      std::max(session_.first_unanswered(), id_.first_unanswered()));
+  forget();
+  if (outcome != nullptr) {
+    keep(*outcome);
+  }
+  txn_.put(keys::session(client_), session_);
+}
+
+// Marks the session as used by the command at `index`; makes room for it if it is new.
+void ClientSession::touch(u64 index, u64 sessions_max) {
+  if (!known_) {
+    if (txn_.meta().sessions() >= sessions_max) {
+      evict_least_recent(txn_);
+    }
+    txn_.meta().set_sessions(txn_.meta().sessions() + 1);
+  } else if (index - session_.used() < kSessionUseStep) {
+    return;
+  } else {
+    txn_.erase(keys::last_use(session_.used()));
+  }
+  session_.set_used(index);
+  txn_.put(keys::last_use(index), keys::encode_uuid(client_));
+}
+
+// Rows of table Q go a bounded number a command.
+void ClientSession::forget() {
+  const u64 first = session_.first_unanswered();
+  auto& kept = *session_.mutable_kept();
+  kept.erase(std::remove_if(kept.begin(), kept.end(),
+                            [first](const auto& each) { return each.sequence() < first; }),
+             kept.end());
+  if (session_.spilled() == 0) {
+    return;
+  }
+  const KvPage rows = txn_.scan(keys::outcomes_of(client_), keys::outcome(client_, first),
+                                kForgottenPerCommand);
+  for (const KvEntry& row : rows.entries) {
+    txn_.erase(row.key);
+  }
+  session_.set_spilled(session_.spilled() - static_cast<u32>(rows.entries.size()));
+}
+
+void ClientSession::keep(const record::Outcome& outcome) {
   const Code code = code_from_number(static_cast<u16>(outcome.code()));
-  if (code == Code::kOk || retry_class(code) != Retry::same) {
-    txn.put(keys::outcome(wire::get(id.client()), id.sequence()), outcome);
+  if (code != Code::kOk && retry_class(code) == Retry::same) {
+    return;
+  }
+  auto& kept = *session_.mutable_kept();
+  record::KeptAnswer& added = *kept.Add();
+  added.set_sequence(id_.sequence());
+  *added.mutable_outcome() = outcome;
+  while (kept.size() > kKeptInSession ||
+         (!kept.empty() && session_.ByteSizeLong() > kSessionBytes)) {
+    txn_.put(keys::outcome(client_, kept[0].sequence()), kept[0].outcome());
+    session_.set_spilled(session_.spilled() + 1);
+    kept.DeleteSubrange(0, 1);
+  }
+}
+
+void complete_answer(Txn& txn, const Uuid& client, u64 sequence, u64 purge,
+                     const std::string& reply) {
+  const auto complete = [&](record::Outcome& outcome) {
+    if (outcome.purge() != purge) {
+      return false;
+    }
+    outcome.set_reply(reply);
+    outcome.clear_purge();
+    return true;
+  };
+  record::Session session;
+  if (!txn.get(keys::session(client), session)) {
+    return;
+  }
+  if (record::KeptAnswer* kept = find(session, sequence)) {
+    if (complete(*kept->mutable_outcome())) {
+      txn.put(keys::session(client), session);
+    }
+    return;
+  }
+  record::Outcome outcome;
+  if (txn.get(keys::outcome(client, sequence), outcome) && complete(outcome)) {
+    txn.put(keys::outcome(client, sequence), outcome);
   }
 }
 

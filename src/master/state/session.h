@@ -15,20 +15,37 @@
 //    kSessionUseStep commands) goes with its answers.
 // 2. Outcomes whose error says that the same request may be sent again (Retry::same) are not kept: they
 //    changed nothing, and sending it again tries again.
+// 3. The latest answers stand in the session's own record, the rest in rows of table Q: a client that
+//    waits for each answer costs one record a command.
 namespace pangu::master {
 
-// What to do with a request.
-struct Admission {
-  enum class Kind : u8 {
-    apply,    // new: apply it and keep() its outcome
-    replay,   // applied before: `outcome` is the answer
-    refused,  // `outcome` says why
-  } kind = Kind::apply;
-  record::Outcome outcome;
+class ClientSession {
+ public:
+  // Only reads. Both must outlive the object.
+  ClientSession(Txn& txn, const pb::RequestId& id);
+
+  // The answer, if the request must not be applied: the kept one, or why it is refused.
+  std::optional<record::Outcome> answer();
+  // Writes what changed: forgets what the client knows, keeps `outcome` (null: nothing new), makes or
+  // marks the session. Call once, after everything that may be rolled back.
+  void finish(u64 index, u64 sessions_max, const record::Outcome* outcome);
+
+ private:
+  void forget();
+  void keep(const record::Outcome& outcome);
+  void touch(u64 index, u64 sessions_max);
+
+  Txn& txn_;
+  const pb::RequestId& id_;
+  Uuid client_;
+  bool valid_ = false;
+  bool known_ = false;
+  record::Session session_;
 };
 
-// Also forgets the answers that the client no longer needs, and makes a session for a new client.
-Admission admit(Txn& txn, const pb::RequestId& id, u64 index, u64 sessions_max);
-void keep(Txn& txn, const pb::RequestId& id, const record::Outcome& outcome);
+// The removal that `client` asked for is complete: its kept answer, if there still is one for
+// `purge`, becomes `reply`.
+void complete_answer(Txn& txn, const Uuid& client, u64 sequence, u64 purge,
+                     const std::string& reply);
 
 }  // namespace pangu::master

@@ -25,7 +25,19 @@ Result<pb::CreateFileReply> send(Harness& h, const pb::CreateFileRequest& reques
 }
 
 size_t kept_answers(Harness& h) {
-  return h.query([](Txn& txn) { return txn.scan_prefix("Q", 10'000); }).entries.size();
+  return h.query([](Txn& txn) {
+    size_t count = txn.scan_prefix("Q", 10'000).entries.size();
+    size_t spilled = 0;
+    for (const KvEntry& entry : txn.scan_prefix("R", 100).entries) {
+      record::Session session;
+      EXPECT_TRUE(txn.get(entry.key, session));
+      EXPECT_LE(entry.value.size(), kSessionBytes + 32);
+      count += static_cast<size_t>(session.kept_size());
+      spilled += session.spilled();
+    }
+    EXPECT_EQ(spilled, txn.scan_prefix("Q", 10'000).entries.size());
+    return count;
+  });
 }
 
 TEST(Session, ARequestThatComesAgainGetsTheSameAnswer) {
@@ -86,6 +98,31 @@ TEST(Session, AnswersAreForgottenOnceTheClientHasThem) {
   EXPECT_EQ(kept_answers(h), 1u);
   EXPECT_EQ(send(h, create_request("/late", 17, 1)).code(), Code::kCancelled);
   EXPECT_EQ(h.meta().files(), 306u);
+}
+
+TEST(Session, EveryKeptAnswerIsFoundWhereverItStands) {
+  Harness h;
+  std::vector<std::string> answers;
+  for (u64 i = 1; i <= 100; ++i) {
+    const auto reply = send(h, create_request(fmt::format("/f{}", i), i, 1));
+    ASSERT_TRUE(reply.ok());
+    answers.push_back(reply->SerializeAsString());
+  }
+  EXPECT_EQ(kept_answers(h), 100u);
+  for (u64 i = 1; i <= 100; ++i) {
+    const auto again = send(h, create_request(fmt::format("/f{}", i), i, 1));
+    ASSERT_TRUE(again.ok()) << i;
+    EXPECT_EQ(again->SerializeAsString(), answers[i - 1]);
+  }
+  EXPECT_EQ(h.meta().files(), 100u);
+  // Long ones too.
+  for (u64 i = 101; i <= 105; ++i) {
+    const std::string path = "/" + std::string(3, static_cast<char>('a' + i - 101));
+    ASSERT_TRUE(send(h, create_request(path + std::string(250, 'n'), i, 101)).ok());
+  }
+  EXPECT_EQ(send(h, create_request("/f1", 1, 1)).code(), Code::kCancelled);
+  EXPECT_TRUE(send(h, create_request("/whatever", 103, 101)).ok());
+  EXPECT_EQ(kept_answers(h), 5u);
 }
 
 TEST(Session, BadRequestIds) {

@@ -81,17 +81,14 @@ Outcome once(const Work& work, Handle handle) {
       return apply();
     }
   }
-  Admission admission = admit(work.txn, request->id(), work.context.index, work.sessions_max);
-  if (admission.kind != Admission::Kind::apply) {
-    return std::move(admission.outcome);
+  ClientSession session(work.txn, request->id());
+  std::optional<Outcome> known = session.answer();
+  if (known) {
+    session.finish(work.context.index, work.sessions_max, nullptr);
+    return std::move(*known);
   }
   Outcome outcome = apply();
-  if (outcome.code() != 0) {
-    // The rollback undid the session's changes too.
-    const Admission again = admit(work.txn, request->id(), work.context.index, work.sessions_max);
-    CHECK(work.txn.failed() || again.kind == Admission::Kind::apply);
-  }
-  keep(work.txn, request->id(), outcome);
+  session.finish(work.context.index, work.sessions_max, &outcome);
   return outcome;
 }
 
