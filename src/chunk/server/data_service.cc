@@ -367,6 +367,8 @@ void add_counters(const StoreCounters& counters, google::protobuf::Map<std::stri
   out["store_flushes"] += counters.flushes;
   out["store_reads"] += counters.reads;
   out["store_read_bytes"] += counters.read_bytes;
+  out["store_device_reads"] += counters.device_reads;
+  out["store_device_read_bytes"] += counters.device_read_bytes;
   out["store_tail_hits"] += counters.tail_hits;
   out["store_bad_units"] += counters.bad_units;
   out["store_io_errors"] += counters.io_errors;

@@ -13,6 +13,7 @@ Task<Code> read_sectors(Shard& shard, ChunkRef chunk, u32 first_sector, u32 coun
   const auto pieces = shard.pieces_of(*chunk, first_sector, count);
   for (const Shard::Piece& piece : pieces) {
     ++shard.counters.device_reads;
+    shard.counters.device_read_bytes += piece.bytes;
     const MutableBytes part = into.first(piece.bytes);
     const Status status = co_await read_exactly(shard.file, piece.offset, part);
     if (!status.ok()) {

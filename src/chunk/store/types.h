@@ -150,6 +150,7 @@ struct StoreCounters {
   u64 reads = 0;
   u64 read_bytes = 0;         // payload answered
   u64 device_reads = 0;
+  u64 device_read_bytes = 0;
   u64 tail_hits = 0;          // reads answered from memory
   u64 index_searches = 0;     // reads that had to look at footers to find their unit
   u64 bad_units = 0;          // units found damaged by reads
