@@ -173,7 +173,7 @@ Task<Code> compare_front(Shard& shard, Attempt& attempt) {
   if (chunk->length < end || chunk->removing) {
     co_return chunk->live == nullptr || chunk->removing ? Code::kSealed : Code::kIoError;
   }
-  const Slice sector = Slice::allocate(kSectorBytes);
+  const Slice sector = shard.scratch.take(kSectorBytes);
   const u32 ends[2] = {0, same - 1};
   for (const u32 unit : ends) {
     shard.begin_io(*chunk);
@@ -283,7 +283,7 @@ Slice with_header(Shard& shard, const Chunk& chunk, const Slice& run) {
     return Slice(*run.block(), run.data() - size, size + run.size());
   }
   ++shard.counters.payload_copies;
-  Slice copy = Slice::allocate(size + run.size());
+  Slice copy = shard.scratch.take(size + run.size());
   encode_header(header, copy.data());
   std::memcpy(copy.data() + size, run.data(), run.size());
   return copy;
@@ -413,11 +413,15 @@ Task<Code> carry_out(Shard& shard, Accepted accepted) {
   co_return chunk.live == nullptr || !chunk.live->failed ? Code::kSealed : Code::kIoError;
 }
 
-AppendOutcome outcome(const Shard& shard, const ChunkId& id, Code code) {
+AppendOutcome outcome(const Shard& shard, const AppendArgs& args, Code code) {
   AppendOutcome out{.code = code};
-  if (const Chunk* chunk = shard.table.find(id)) {
+  if (const Chunk* chunk = shard.table.find(args.chunk)) {
     out.length = chunk->length;
     out.fence = chunk->fence;
+  }
+  if (code == Code::kOk || code == Code::kDuplicate) {
+    // It was durable up to there, also if it is being deleted or cut by now.
+    out.length = std::max(out.length, args.offset + args.data_len);
   }
   return out;
 }
@@ -434,14 +438,14 @@ Task<AppendOutcome> run_attempt(Shard& shard, Attempt& attempt, wire::ReplyTimin
       const Code code = co_await compare_front(shard, attempt);
       if (code != Code::kOk) {
         shard.counters.duplicates += code == Code::kDuplicate ? 1 : 0;
-        co_return outcome(shard, attempt.args.chunk, code);
+        co_return outcome(shard, attempt.args, code);
       }
       continue;
     }
     if (decision.what == Decision::What::wait_for_room) {
       const Code code = co_await make_room(shard, attempt, decision.blocks);
       if (code != Code::kOk) {
-        co_return outcome(shard, attempt.args.chunk, code);
+        co_return outcome(shard, attempt.args, code);
       }
       continue;
     }
@@ -449,7 +453,7 @@ Task<AppendOutcome> run_attempt(Shard& shard, Attempt& attempt, wire::ReplyTimin
     Accepted accepted = accept(shard, attempt);
     const Code code = co_await carry_out(shard, std::move(accepted));
     timing.media_us = watch.lap();
-    co_return outcome(shard, attempt.args.chunk, code);
+    co_return outcome(shard, attempt.args, code);
   }
 }
 

@@ -27,19 +27,20 @@ struct HeapBuffers::Core {
     std::free(block->data);
     delete block;
   }
-  void take_back(BufferBlock* block) {
-    --out;
+  static void take_back(BufferBlock* block) {
+    Core* core = static_cast<Core*>(block->owner);
+    --core->out;
     const size_t index = class_of(block->capacity);
-    if (orphaned || free_count[index] >= kKeptPerClass) {
+    if (core->orphaned || core->free_count[index] >= kKeptPerClass) {
       destroy(block);
-      if (orphaned && out == 0) {
-        delete this;
+      if (core->orphaned && core->out == 0) {
+        delete core;
       }
       return;
     }
-    block->next = free[index];
-    free[index] = block;
-    ++free_count[index];
+    block->next = core->free[index];
+    core->free[index] = block;
+    ++core->free_count[index];
   }
   Slice take(size_t size) {
     const size_t index = class_of(size);
@@ -54,7 +55,7 @@ struct HeapBuffers::Core {
       block->data = static_cast<std::byte*>(std::aligned_alloc(4096, block->capacity));
       CHECK_NOTE(block->data != nullptr, "out of memory");
       block->owner = this;
-      block->recycle = [](BufferBlock* dead) { static_cast<Core*>(dead->owner)->take_back(dead); };
+      block->recycle = take_back;
     }
     ++out;
     return Slice(*block, block->data, size);

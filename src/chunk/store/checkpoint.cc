@@ -18,10 +18,11 @@ constexpr Duration kRetry = seconds(1);
 
 // The body of a slot while it is being written.
 struct Checkpointer::Body {
+  explicit Body(Shard& shard) : piece(shard.scratch.take(kPieceBytes)) {}
   u64 offset = 0;  // of the device, where the next piece goes
   u64 end = 0;
   std::vector<std::byte> staged;
-  Slice piece = Slice::allocate(kPieceBytes);
+  Slice piece;
   u32 crc = 0;
   u64 bytes = 0;
   u64 records = 0;
@@ -188,7 +189,7 @@ Task<Code> Checkpointer::write() {
   const size_t slot = 1 - slot_;
   const u64 start = shard_.layout.slot_offset[slot];
   const LogCut cut = shard_.log.cut();
-  Body body;
+  Body body(shard_);
   body.offset = start + kSectorBytes;
   body.end = start + shard_.layout.slot_bytes;
   Code code = co_await write_body(body);

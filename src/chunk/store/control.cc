@@ -130,45 +130,64 @@ Task<FenceOutcome> do_fence(Shard& shard, ChunkId id, Epoch epoch) {
   co_return out;
 }
 
+namespace {
+
+// CLOSE of a chunk that is not here. The owner's create may still be under way: it must find the
+// door closed. Returns the lsn to wait for.
+u64 close_absent(Shard& shard, ChunkId id, Epoch epoch, LengthOutcome& out) {
+  Tombstone& tombstone = shard.table.tombstone(id);
+  out.fence = tombstone.fence;
+  if (epoch < tombstone.fence) {
+    out.code = Code::kFenced;
+    return 0;
+  }
+  if (!tombstone.closed || tombstone.lsn == 0) {
+    tombstone.closed = true;
+    return shard.log_tombstone(id);
+  }
+  return tombstone.lsn;
+}
+
+// Whether the owner's CLOSE may go on.
+Code may_close(const Chunk& chunk, Epoch epoch) {
+  if (epoch < chunk.fence) {
+    return Code::kFenced;
+  }
+  return epoch == chunk.owner_epoch ? Code::kOk : Code::kStale;
+}
+
+}  // namespace
+
 Task<LengthOutcome> do_close(Shard& shard, ChunkId id, Epoch epoch) {
   Stopwatch watch(shard.reactor);
   LengthOutcome out;
   ChunkRef chunk = co_await find_settled(shard, id);
-  u64 lsn = 0;
-  if (!chunk) {
-    // The owner's create may still be under way: it must find the door closed.
-    Tombstone& tombstone = shard.table.tombstone(id);
-    lsn = tombstone.lsn;
-    out.fence = tombstone.fence;
-    if (epoch < tombstone.fence) {
-      out.code = Code::kFenced;
-      co_return out;
-    }
-    if (!tombstone.closed) {
-      tombstone.closed = true;
-      lsn = shard.log_tombstone(id);
-    }
-  } else {
-    out.fence = chunk->fence;
-    out.length = chunk->length;
-    if (epoch < chunk->fence) {
-      out.code = Code::kFenced;
-      co_return out;
-    }
-    if (epoch != chunk->owner_epoch) {
-      out.code = Code::kStale;
-      co_return out;
-    }
-    lsn = chunk->lsn;
-    if (!chunk->closed && !chunk->finalized) {
+  if (chunk) {
+    out.code = may_close(*chunk, epoch);
+    if (out.code == Code::kOk && !chunk->finalized) {
       chunk->closed = true;
       chunk->live->watchers.wake_all();
       co_await drain_appends(chunk);
-      lsn = chunk->removing ? chunk->lsn : shard.log_chunk(*chunk);
+    }
+    if (chunk->removing) {
+      REACHED("chunk: a chunk was removed while it was being closed");
+      chunk = co_await find_settled(shard, id);
     }
   }
-  out.code = co_await shard.log.wait(lsn);
-  out.length = chunk ? chunk->length : 0;
+  u64 lsn = 0;
+  if (!chunk) {
+    out.code = Code::kOk;
+    lsn = close_absent(shard, id, epoch, out);
+  } else if (out.code == Code::kOk) {
+    lsn = chunk->finalized ? chunk->lsn : shard.log_chunk(*chunk);
+  }
+  if (out.code == Code::kOk) {
+    out.code = co_await shard.log.wait(lsn);
+  }
+  if (chunk) {
+    out.length = chunk->length;
+    out.fence = chunk->fence;
+  }
   out.timing.total_us = watch.total();
   co_return out;
 }

@@ -71,7 +71,10 @@ Task<Result<Superblock>> read_superblock(env::File& file) {
                                                                        : "other data is on it");
 }
 
-SectorReader::SectorReader(env::File& file) : file_(file), buffer_(Slice::allocate(kPieceBytes)) {}
+SectorReader::SectorReader(env::File& file, Buffers& buffers)
+    : file_(file), buffer_(buffers.take(kPieceBytes)) {
+  CHECK(!buffer_.empty());
+}
 
 void SectorReader::start(u64 offset, u64 bytes) {
   at_ = offset;

@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "chunk/format/superblock.h"
+#include "chunk/store/buffers.h"
 #include "env/env.h"
 #include "runtime/task.h"
 
@@ -19,7 +20,7 @@ Task<Result<Superblock>> read_superblock(env::File& file);
 // that one bad sector costs one sector.
 class SectorReader {
  public:
-  explicit SectorReader(env::File& file);
+  SectorReader(env::File& file, Buffers& buffers);  // which must have one to give
   // Calls for `bytes` (whole sectors) from `offset` on before next().
   void start(u64 offset, u64 bytes);
   bool at_end() const { return at_ == end_; }

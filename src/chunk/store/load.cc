@@ -36,7 +36,7 @@ Task<std::optional<std::vector<std::byte>>> read_slot_body(Shard& shard, size_t 
                                                            SlotHeader header) {
   std::vector<std::byte> body;
   body.reserve(round_up(header.body_bytes, kSectorBytes));
-  SectorReader reader(shard.file);
+  SectorReader reader(shard.file, shard.scratch);
   reader.start(shard.layout.slot_offset[slot] + kSectorBytes,
                round_up(header.body_bytes, kSectorBytes));
   while (!reader.at_end()) {
@@ -107,7 +107,7 @@ class Ring {
   explicit Ring(Shard& shard) : shard_(shard), bytes_(shard.layout.log_bytes) {}
 
   Task<Status> read() {
-    SectorReader reader(shard_.file);
+    SectorReader reader(shard_.file, shard_.scratch);
     reader.start(shard_.layout.log_offset, bytes_.size());
     size_t at = 0;
     while (!reader.at_end()) {

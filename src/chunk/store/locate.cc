@@ -30,7 +30,8 @@ namespace {
 constexpr u64 kZeroBytes = 256 * kKiB;
 
 Task<Code> zero_pieces(Shard& shard, std::vector<Shard::Piece> pieces) {
-  const Slice zero = Slice::allocate(kZeroBytes);
+  const Slice zero = shard.scratch.take(kZeroBytes);
+  std::memset(zero.data(), 0, kZeroBytes);
   for (const Shard::Piece& piece : pieces) {
     for (u64 done = 0; done < piece.bytes; done += kZeroBytes) {
       const Bytes part = zero.bytes().first(std::min(kZeroBytes, piece.bytes - done));
@@ -114,7 +115,7 @@ u32 guess(const Range& range, u32 offset, u32 step) {
 Task<Result<UnitPlace>> search_footers(Shard& shard, ChunkRef chunk, u32 offset) {
   REACHED("chunk: a unit was found by searching footers");
   ++shard.counters.index_searches;
-  const Slice sector = Slice::allocate(kSectorBytes);
+  const Slice sector = shard.scratch.take(kSectorBytes);
   Range range{.high = chunk->unit_count, .high_offset = chunk->length};
   u32 bad_in_a_row = 0;
   for (u32 step = 0; range.low < range.high && step < 128; ++step) {
@@ -159,7 +160,7 @@ std::optional<UnitPlace> look_up(const ChunkIndex& index, u32 offset, bool certa
 // Reads the index behind a sealed chunk's last unit into memory.
 Task<void> load_index(Shard& shard, ChunkRef chunk) {
   const u32 count = chunk->index_sectors;
-  const Slice sectors = Slice::allocate(size_t{count} * kSectorBytes);
+  const Slice sectors = shard.scratch.take(size_t{count} * kSectorBytes);
   const Code code = co_await read_sectors(shard, chunk, chunk->header_sectors + chunk->unit_count,
                                           count, sectors.mutable_bytes());
   if (code != Code::kOk || chunk->index != nullptr) {

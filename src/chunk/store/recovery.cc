@@ -98,7 +98,7 @@ void Recovery::drop_remains() {
 Task<Status> Recovery::look_at_block(u32 number) {
   Block block{.number = number};
   const Slice first = Slice::allocate(kHeaderSectorsMax * kSectorBytes);
-  SectorReader reader(shard_.file);
+  SectorReader reader(shard_.file, shard_.scratch);
   reader.start(shard_.layout.offset_of(number), shard_.layout.block_bytes);
   for (u32 sector = 0; sector < shard_.sectors_per_block(); ++sector) {
     const Bytes bytes = co_await reader.next();
@@ -234,7 +234,7 @@ Task<void> Recovery::scan_chunk(ChunkRef chunk) {
   const auto count = static_cast<u32>(
       sectors > chunk->header_sectors + u64{first} ? sectors - chunk->header_sectors - first : 0);
   const auto pieces = shard_.pieces_of(*chunk, chunk->header_sectors + first, count);
-  SectorReader reader(shard_.file);
+  SectorReader reader(shard_.file, shard_.scratch);
   for (const Shard::Piece& piece : pieces) {
     reader.start(piece.offset, piece.bytes);
     while (!reader.at_end()) {
@@ -352,7 +352,8 @@ void Recovery::sort_out_blocks() {
 
 Task<Status> Recovery::write_zeroes() {
   constexpr u64 kPiece = 256 * kKiB;
-  const Slice zero = Slice::allocate(kPiece);
+  const Slice zero = shard_.scratch.take(kPiece);
+  std::memset(zero.data(), 0, kPiece);
   for (size_t i = 0; i < stale_.size();) {
     u64 size = kSectorBytes;
     size_t next = i + 1;

@@ -311,7 +311,7 @@ Task<Code> Room::prepare(const std::vector<Item>& plan) {
 
 // Only the first sector of each block: the blocks have been written before.
 Task<Code> Room::write_reserved(Extent extent) {
-  const Slice sector = Slice::allocate(kSectorBytes);
+  const Slice sector = shard_.scratch.take(kSectorBytes);
   for (u32 block = extent.start; block < extent.end(); ++block) {
     encode_reserved({.device = shard_.device(),
                      .shard = shard_.options.shard,

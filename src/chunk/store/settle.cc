@@ -137,9 +137,10 @@ Task<LengthOutcome> do_finalize(Shard& shard, ChunkId id, u32 length, u32 versio
   } else {
     out.code = co_await finalize_open(shard, chunk, length, version);
   }
-  if (chunk && !chunk->removing) {
+  if (out.code == Code::kOk) {
+    out.length = length;  // also if it is being deleted by now
+  } else if (chunk && !chunk->removing) {
     out.length = chunk->length;
-    out.fence = chunk->fence;
   }
   out.timing.total_us = watch.total();
   co_return out;
@@ -271,7 +272,7 @@ Task<void> write_index(Shard& shard, ChunkRef chunk, ChunkIndex index) {
     IndexImage image = index.to_image(chunk->id);
     const u32 count = index_sectors_for(image);
     if (extend_for_index(shard, *chunk, count)) {
-      const Slice sectors = Slice::allocate(size_t{count} * kSectorBytes);
+      const Slice sectors = shard.scratch.take(size_t{count} * kSectorBytes);
       encode_index(image, sectors.data());
       const auto pieces =
           shard.pieces_of(*chunk, chunk->header_sectors + chunk->unit_count, count);

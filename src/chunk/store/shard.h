@@ -20,6 +20,7 @@ struct Shard {
   Reactor& reactor;
   env::File& file;
   Buffers& buffers;
+  HeapBuffers scratch;  // for what the store reads and writes of its own
   const StoreOptions options;
   const Superblock superblock;
   const ShardLayout layout;
