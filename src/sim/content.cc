@@ -1,6 +1,7 @@
 #include "sim/content.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/hash.h"
 
@@ -31,15 +32,16 @@ void fill_content(const ContentKey& key, u64 from, MutableBytes into) {
 
 u64 matching_content(const ContentKey& key, u64 from, Bytes bytes) {
   const u64 seed = seed_of(key);
-  for (u64 done = 0; done < bytes.size();) {
+  u64 done = 0;
+  while (done < bytes.size()) {
     const u64 word = word_at(seed, (from + done) / 8);
-    const auto* expected = reinterpret_cast<const std::byte*>(&word);
     const u64 skip = (from + done) % 8;
     const u64 part = std::min<u64>(8 - skip, bytes.size() - done);
-    for (u64 i = 0; i < part; ++i) {
-      if (bytes[done + i] != expected[skip + i]) {
-        return done + i;
-      }
+    u64 found = word;
+    std::memcpy(reinterpret_cast<std::byte*>(&found) + skip, bytes.data() + done, part);
+    if (found != word) {
+      const u64 different = static_cast<u64>(std::countr_zero(found ^ word)) / 8;
+      return done + different - skip;
     }
     done += part;
   }

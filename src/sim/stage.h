@@ -14,6 +14,12 @@ struct Stage {
   Judge& judge;
   const Swarm& swarm;
   bool winding_down = false;  // workloads end what they are doing and start nothing new
+  u64 bytes_written = 0;
+  u64 bytes_read = 0;
+
+  bool tired() const {
+    return bytes_written > swarm.written_bytes_soft || bytes_read > swarm.read_bytes_soft;
+  }
 };
 
 // One task of a workload on a client host; it lives as long as the process it runs in.
@@ -28,7 +34,8 @@ struct Actor {
   Instant now() { return host.reactor().now(); }
   // A pause between operations.
   Task<void> think() {
-    const u64 most = static_cast<u64>(stage.swarm.think_max.ns);
+    const Duration longest = stage.tired() ? milliseconds(300) : stage.swarm.think_max;
+    const u64 most = static_cast<u64>(longest.ns);
     co_await sleep_for(nanoseconds(static_cast<i64>(prng.below(most) + 1)));
   }
 };

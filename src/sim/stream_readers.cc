@@ -54,6 +54,7 @@ Task<Result<u64>> StreamWorkload::read_at(Actor& actor, StreamFile& file, client
         fmt::format("read {} at {}: {} bytes came, {} were due", file.path, offset, *count, due));
     co_return count;
   }
+  actor.stage.bytes_read += *count;
   actor.judge().check(file.oracle.read(offset, Bytes(bytes).first(*count)), "read");
   co_return count;
 }
@@ -95,6 +96,9 @@ Task<void> StreamWorkload::follow_tail(Actor& actor, StreamFile& file) {
     auto count = co_await read_at(actor, file, *reader, offset, size);
     if (count.ok()) {
       offset += *count;
+    }
+    if (actor.stage.tired()) {
+      co_await actor.think();
     }
   }
 }

@@ -25,6 +25,7 @@ struct StreamFile {
   u64 sealed_length = 0;
   bool remove_begun = false;
   bool removed = false;
+  bool unsettled = false;  // at the end there was no space to settle it
   u32 readers = 0;
 
   StreamFile(u64 number, std::string at, const client::FileOptions& how)

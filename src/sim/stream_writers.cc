@@ -122,7 +122,7 @@ Task<void> StreamWorkload::write_pipelined(Actor& actor, std::shared_ptr<WriteSe
     }
     if (session->in_flight >= depth) {
       co_await session->changed.wait();
-    } else if (actor.prng.chance(0.3)) {
+    } else if (actor.stage.tired() || actor.prng.chance(0.3)) {
       co_await actor.think();
     }
   }
@@ -141,6 +141,7 @@ Task<void> StreamWorkload::append_one(Actor& actor, std::shared_ptr<WriteSession
   const u32 number = oracle.issue(session->epoch, size, record);
   std::vector<std::byte> bytes(size);
   oracle.fill(session->epoch, number, bytes);
+  actor.stage.bytes_written += size;
   const client::AppendOptions options{.record = record};
   const u64 kind = actor.prng.below(10);
   const Stopwatch watch(actor);
@@ -196,6 +197,7 @@ Task<void> StreamWorkload::write_enqueued(Actor& actor, WriteSession& session) {
     for (u64 left = actor.prng.between(1, 20); left > 0 && !session.over; --left) {
       const u64 size = draw_size(actor.prng, most);
       const Sent each{.number = oracle.issue(session.epoch, size), .offset = session.writer->end()};
+      actor.stage.bytes_written += size;
       Slice bytes = Slice::allocate(size);
       oracle.fill(session.epoch, each.number, bytes.mutable_bytes());
       const Status taken = co_await session.writer->enqueue(std::move(bytes));
@@ -239,6 +241,7 @@ Task<void> StreamWorkload::end_session(Actor& actor, WriteSession& session) {
     if (sealed.ok()) {
       note_sealed(actor, file, *sealed);
     } else if (!excused(sealed.code()) && sealed.code() != Code::kReadOnly &&
+               !(sealed.code() == Code::kClosed && session.over) &&
                !(sealed.code() == Code::kNotFound && file.remove_begun)) {
       actor.judge().fail(fmt::format("seal {}: {}", file.path, sealed.error().message()));
     }
@@ -249,7 +252,8 @@ Task<void> StreamWorkload::end_session(Actor& actor, WriteSession& session) {
   watch.check(limit, "close");
   if (closed.ok()) {
     file.floor = std::max(file.floor, writer.length());
-  } else if (!excused(closed.code()) && !(closed.code() == Code::kNotFound && file.remove_begun)) {
+  } else if (!excused(closed.code()) && !(closed.code() == Code::kNotFound && file.remove_begun) &&
+             !(closed.code() == Code::kClosed && session.over)) {
     actor.judge().fail(fmt::format("close {}: {}", file.path, closed.error().message()));
   }
 }

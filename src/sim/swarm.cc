@@ -21,7 +21,7 @@ void draw_cluster(Prng& prng, Swarm& swarm) {
   cluster.chunkservers = static_cast<u32>(prng.between(3, 6));
   cluster.racks = static_cast<u32>(prng.between(3, cluster.chunkservers));
   cluster.clients = static_cast<u32>(prng.between(2, 4));
-  cluster.device_bytes = prng.chance(0.15) ? 24 * kMiB : 96 * kMiB;
+  cluster.device_bytes = prng.chance(0.1) ? 24 * kMiB : 160 * kMiB;
   cluster.devices = prng.chance(0.2) ? 2 : 1;
   cluster.master_flush_interval = between(prng, milliseconds(300), seconds(8));
   cluster.master_segment_bytes = one_of(prng, {16 * kKiB, 64 * kKiB, 1 * kMiB});
@@ -114,7 +114,7 @@ void draw_workload(Prng& prng, Swarm& swarm) {
   swarm.read_weight = static_cast<u32>(prng.below(5));
   swarm.append_bytes_max = one_of(prng, {300u, 5000u, 30'000u, 100'000u});
   swarm.pipeline_max = one_of(prng, {1u, 4u, 12u});
-  swarm.think_max = one_of(prng, {milliseconds(2), milliseconds(10), milliseconds(60)});
+  swarm.think_max = one_of(prng, {milliseconds(4), milliseconds(20), milliseconds(80)});
   swarm.idle_rate = prng.chance(0.5) ? 0.3 : 0;
   swarm.abandon_rate = prng.unit() * 0.8;
   swarm.seal_rate = prng.chance(0.3) ? 0.1 : 0;

@@ -50,6 +50,9 @@ struct Swarm {
   u32 write_weight = 3, tail_weight = 2, read_weight = 2;
   u32 append_bytes_max = 100'000;
   u32 pipeline_max = 8;
+  // Once the workloads have written or read so much they go slowly: a seed stays cheap.
+  u64 written_bytes_soft = 16 * kMiB;
+  u64 read_bytes_soft = 48 * kMiB;
   Duration think_max;         // between a workload's operations
   double idle_rate = 0.2;     // of writers that fall asleep in the middle
   double abandon_rate = 0.3;  // of writers that go without close()
