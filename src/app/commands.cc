@@ -15,7 +15,7 @@ extern const Command kPut, kGet, kCat, kAppend, kLs, kMkdir, kMv, kRm, kSeal, kS
 extern const Command kBenchAppend, kBenchRead;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
-extern const Command kBenchLimit;
+extern const Command kSim, kBenchLimit;
 extern const Command kChunkFormat, kChunkInspect, kChunkVerify;
 extern const Command kConfigCheck, kConfigShow, kHelp;
 
@@ -27,7 +27,7 @@ constexpr const Command* kCommands[] = {
     &kMaster, &kChunkserver,
     &kPut, &kGet, &kCat, &kAppend, &kLs, &kStat, &kMkdir, &kMv, &kRm, &kSeal,
     &kBenchAppend, &kBenchRead,
-    &kBenchLimit,
+    &kBenchLimit, &kSim,
     &kChunkFormat, &kChunkInspect, &kChunkVerify,
     &kConfigCheck, &kConfigShow, &kHelp,
 };
