@@ -19,7 +19,8 @@ Address from_socket_address(const SocketAddress& address);
 enum class Blocking : u8 { yes, no };
 
 // A socket that listens at `address`; `bound` becomes the address with its real port. Sockets
-// accepted from it inherit TCP_NODELAY.
+// accepted from it inherit TCP_NODELAY and
+// the keep-alive settings.
 Result<Fd> open_listener(const Address& address, Blocking blocking, Address& bound);
 // A socket to connect to `address`; invalid with errno set on failure.
 Fd open_stream(const Address& address, Blocking blocking);
