@@ -138,7 +138,7 @@ Task<Status> Connection::shake_hands() {
   store_le(nonce.data() + sizeof(u64), core_->reactor.env().random());
   Hello own = make_hello(identity, ConnectionKind::control, nonce);
   Status verdict =
-      client.ok() ? judge_client(identity, client->hello) : Status(std::move(client).error());
+      client.ok() ? judge_client(identity, client->hello) : Status(client.error());
   Digest proof{};
   if (verdict.ok()) {
     own.kind = client->hello.kind;
