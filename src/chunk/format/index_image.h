@@ -23,6 +23,8 @@ struct Pattern {
 static_assert(sizeof(Pattern) == 16);
 
 inline constexpr u32 kSampleEvery = 16;
+// Holds the samples of 2^20 units, more than fit in the 4 GiB of a chunk's payload offsets.
+inline constexpr u32 kIndexSectorsMax = 96;
 
 // Either patterns, or the payload offset at which every 16th unit begins.
 struct IndexImage {

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "chunk/format/index_image.h"
 #include "chunk/store/load.h"
 
 // What each record does to a shard that is being loaded.
@@ -73,6 +74,9 @@ Status apply(Shard& shard, ChunkRecord record, u64 lsn) {
   for (const Extent& extent : record.extents) {
     append_extent(extents, extent);
     count += extent.count;
+  }
+  if (record.index_sectors > kIndexSectorsMax) {
+    return contradiction(record.chunk, "its index is too large");
   }
   const u64 sectors = u64{record.header_sectors} + record.unit_count + record.index_sectors;
   if (count > shard.layout.blocks || record.length < record.unit_count ||

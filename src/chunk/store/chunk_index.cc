@@ -84,7 +84,7 @@ void ChunkIndex::become_sampled() {
     }
   }
   samples_ = std::move(samples);
-  patterns_ = {};
+  patterns_ = std::vector<Pattern>();  // and its memory
 }
 
 void ChunkIndex::truncate(u32 unit_count, u32 end_offset) {

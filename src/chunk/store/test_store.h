@@ -108,6 +108,14 @@ class TestStore {
   }
   ~TestStore() { stop(); }
 
+  // The device as it is at this moment, and one that was so.
+  std::vector<std::byte> image() const {
+    std::vector<std::byte> out(file_->size());
+    file_->peek(0, out);
+    return out;
+  }
+  void load_image(Bytes image) { file_->poke(0, image); }
+
   template <class T>
   T wait(Task<T> task) {
     return run_blocking(reactor_, std::move(task));
