@@ -72,7 +72,9 @@ Decision decide_new(Shard& shard, Attempt& attempt) {
   if (args.data_len > args.chunk_limit) {
     return answer(Code::kInvalidArgument);
   }
-  if (shard.metadata_full()) {
+  const auto entry =
+      args.recovers ? Shard::Entry::recovered_chunk : Shard::Entry::chunk;
+  if (shard.metadata_full(entry)) {
     REACHED("chunk: no room for the record of another chunk");
     return answer(Code::kNoSpace);
   }
@@ -256,6 +258,7 @@ Chunk& create(Shard& shard, Attempt& attempt) {
   attempt.fresh.clear();
   chunk.live = std::make_unique<Live>(chunk);
   chunk.live->history = std::move(args.history);
+  shard.history_bytes += chunk.live->history_bytes();
   shard.open_chunks.push_back(*chunk.live);
   if (over_tombstone) {
     shard.log_chunk(chunk);  // its fence must not go with the tombstone

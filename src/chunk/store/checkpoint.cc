@@ -219,6 +219,9 @@ Task<Code> Checkpointer::write() {
     number_ += 1;
     slot_ = slot;
     position_ = cut.position;
+  } else if (code == Code::kNoSpace) {
+    REACHED("chunk: a checkpoint found no space");
+    shard_.note_checkpoint_too_large();
   }
   writing_ = false;
   co_return code;

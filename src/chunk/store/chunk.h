@@ -19,6 +19,8 @@ struct Chunk;
 struct Live : ListNode {
   explicit Live(Chunk& owner) : chunk(owner) {}
 
+  u64 history_bytes() const { return history.size() * sizeof(wire::HistoryEntry); }
+
   Chunk& chunk;
   std::vector<wire::HistoryEntry> history;
   ChunkIndex index;

@@ -21,8 +21,9 @@
 //    and a length that may have been acknowledged is never answered shorter: CORRUPT instead.
 // 4. No content of the medium trips a CHECK.
 // 5. A failed write or flush is final: the device takes no more writes (DEVICE_FAILED); reads are
-//    still tried. A device without space takes deletes, fences and seals, and appends again as soon
-//    as there is room.
+//    still tried. A device without space takes deletes, fences, closes and seals of every chunk that
+//    is here, and appends again as soon as there is room. What it must remember of chunks that are
+//    not here is bounded by the checkpoint slots and ends with forget_files().
 //
 // Operations may overlap freely. Appends of one chunk that overlap are accepted in the order of the
 // calls, written at the same time and acknowledged in order.

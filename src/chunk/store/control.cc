@@ -32,6 +32,15 @@ Task<Code> cut_failed_tail(Shard& shard, ChunkRef chunk) {
   co_return Code::kOk;
 }
 
+bool may_add_tombstone(const Shard& shard, const ChunkId& id) {
+  const bool may = shard.table.find_tombstone(id) != nullptr ||
+                   !shard.metadata_full(Shard::Entry::tombstone);
+  if (!may) {
+    REACHED("chunk: no room for another tombstone");
+  }
+  return may;
+}
+
 Task<ChunkRef> find_settled(Shard& shard, ChunkId id) {
   Chunk* chunk = shard.table.find(id);
   while (chunk != nullptr && chunk->removing) {
@@ -46,6 +55,10 @@ namespace {
 // FENCE of a chunk that is not here.
 Task<FenceOutcome> fence_absent(Shard& shard, ChunkId id, Epoch epoch) {
   FenceOutcome out;
+  if (!may_add_tombstone(shard, id)) {
+    out.code = Code::kNoSpace;
+    co_return out;
+  }
   Tombstone& tombstone = shard.table.tombstone(id);
   if (tombstone.fence > epoch) {
     out.code = Code::kFenced;
@@ -135,6 +148,10 @@ namespace {
 // CLOSE of a chunk that is not here. The owner's create may still be under way: it must find the
 // door closed. Returns the lsn to wait for.
 u64 close_absent(Shard& shard, ChunkId id, Epoch epoch, LengthOutcome& out) {
+  if (!may_add_tombstone(shard, id)) {
+    out.code = Code::kNoSpace;
+    return 0;
+  }
   Tombstone& tombstone = shard.table.tombstone(id);
   out.fence = tombstone.fence;
   if (epoch < tombstone.fence) {

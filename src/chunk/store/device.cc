@@ -67,10 +67,11 @@ Task<Status> format_shard(env::File& file, const Superblock& superblock, u32 sha
   const ShardLayout layout = layout_of(superblock, shard);
   const Slice zero = Slice::allocate(kPrewritePiece);
   if (prewrite) {
-    for (u64 done = 0; done < layout.log_bytes; done += kPrewritePiece) {
-      const Bytes part = zero.bytes().first(std::min(kPrewritePiece, layout.log_bytes - done));
-      CO_TRY_VOID(co_await write_exactly(file, layout.log_offset + done, part,
-                                         env::Durability::volatile_write));
+    // Slots and log: a full file system must never keep a fence or a delete from being stored.
+    const u64 end = layout.log_offset + layout.log_bytes;
+    for (u64 at = layout.slot_offset[0]; at < end; at += kPrewritePiece) {
+      const Bytes part = zero.bytes().first(std::min(kPrewritePiece, end - at));
+      CO_TRY_VOID(co_await write_exactly(file, at, part, env::Durability::volatile_write));
     }
   }
   const Bytes blank = zero.bytes().first(kSectorBytes);

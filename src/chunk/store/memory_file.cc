@@ -64,13 +64,19 @@ void MemoryFile::read(env::Operation& op, u64 offset, MutableBytes into) {
   complete(op, static_cast<i64>(size));
 }
 
+bool MemoryFile::grows(u64 offset, u64 size) const {
+  const auto first = blocks_.begin() + static_cast<std::ptrdiff_t>(offset / kBlock);
+  const auto last = blocks_.begin() + static_cast<std::ptrdiff_t>((offset + size - 1) / kBlock);
+  return std::find(first, last + 1, nullptr) != last + 1;
+}
+
 void MemoryFile::write(env::Operation& op, u64 offset, Bytes from, env::Durability, i32) {
   ++writes_;
   if (write_error_ != 0) {
     complete(op, -write_error_);
     return;
   }
-  if (offset + from.size() > size_) {
+  if (offset + from.size() > size_ || (refuse_growth_ && grows(offset, from.size()))) {
     complete(op, -ENOSPC);
     return;
   }

@@ -31,6 +31,8 @@ class MemoryFile final : public env::File {
   void fail_reads(int error) { read_error_ = error; }
   void fail_writes(int error) { write_error_ = error; }
   void fail_flushes(int error) { flush_error_ = error; }
+  // Writes that need memory which was never written fail with -ENOSPC, as on a full file system.
+  void refuse_growth(bool refuse) { refuse_growth_ = refuse; }
   u64 writes() const { return writes_; }
   u64 flushes() const { return flushes_; }
   // Operations complete on this reactor from now on. REQUIRES: none in flight.
@@ -47,6 +49,7 @@ class MemoryFile final : public env::File {
   };
   static constexpr u64 kBlock = 64 * kKiB;
 
+  bool grows(u64 offset, u64 size) const;
   void complete(env::Operation& op, i64 result);
   void run_completions();
 
@@ -59,6 +62,7 @@ class MemoryFile final : public env::File {
   int read_error_ = 0;
   int write_error_ = 0;
   int flush_error_ = 0;
+  bool refuse_growth_ = false;
   u64 writes_ = 0;
   u64 flushes_ = 0;
 };

@@ -43,6 +43,8 @@ Task<void> drain_appends(ChunkRef chunk);
 Task<Code> cut_failed_tail(Shard& shard, ChunkRef chunk);
 // The chunk with this id, when no removal of it is going on any more; or nothing.
 Task<ChunkRef> find_settled(Shard& shard, ChunkId id);
+// False: a checkpoint has no room for a tombstone of a chunk that is not here and has none.
+bool may_add_tombstone(const Shard& shard, const ChunkId& id);
 // Remembers that a unit of the chunk is bad, `valid` being where the good payload ends.
 void mark_damaged(Shard& shard, Chunk& chunk, u32 valid);
 // In the background, after FINALIZE: writes the index behind the last unit.

@@ -343,6 +343,7 @@ void Recovery::sort_out_blocks() {
     shard_.report.chunks_damaged += chunk->damaged ? 1 : 0;
     if (chunk->open()) {
       ++shard_.report.open_chunks;
+      shard_.history_bytes += chunk->live->history_bytes();
       shard_.open_chunks.push_back(*chunk->live);
     }
   }

@@ -172,6 +172,7 @@ void bury(Shard& shard, Chunk& chunk, std::vector<Extent>& freed) {
   shard.drop_index(chunk);
   if (chunk.live != nullptr) {
     shard.drop_tail(*chunk.live);
+    shard.history_bytes -= chunk.live->history_bytes();
     chunk.live->progress.wake_all();
     chunk.live->watchers.wake_all();
     chunk.live.reset();
@@ -195,6 +196,11 @@ Task<LengthOutcome> do_remove(Shard& shard, ChunkId id) {
     co_await drain_all(shard, chunk);
     bury(shard, *chunk, freed);
     shard.io_ended.wake_all();
+  } else if (shard.table.find_tombstone(id) == nullptr && shard.table.forgotten(id.file)) {
+    co_return out;  // its owner's creates are refused for ever without one
+  } else if (!may_add_tombstone(shard, id)) {
+    out.code = Code::kNoSpace;
+    co_return out;
   } else if (Tombstone& tombstone = shard.table.tombstone(id);
              !tombstone.deleted || tombstone.lsn == 0) {
     tombstone.deleted = true;
@@ -271,7 +277,7 @@ Task<void> write_index(Shard& shard, ChunkRef chunk, ChunkIndex index) {
   if (usable && !chunk->regular) {
     IndexImage image = index.to_image(chunk->id);
     const u32 count = index_sectors_for(image);
-    if (extend_for_index(shard, *chunk, count)) {
+    if (count <= kIndexSectorsMax && extend_for_index(shard, *chunk, count)) {
       const Slice sectors = shard.scratch.take(size_t{count} * kSectorBytes);
       encode_index(image, sectors.data());
       const auto pieces =

@@ -150,19 +150,31 @@ void Shard::return_spare(Chunk& chunk) {
   }
 }
 
-namespace {
-u64 estimate(const ChunkTable& table) {
-  return table.chunks() * kRecordBytes + table.tombstones().size() * kTombstoneBytes;
+// Without what only a checkpoint tells: chunks in many pieces, and the extents of the block map.
+u64 Shard::estimate_checkpoint() const {
+  return table.chunks() * kRecordBytes + table.tombstones().size() * kTombstoneBytes +
+         history_bytes;
 }
-}  // namespace
 
-bool Shard::metadata_full() const {
-  // The rest is for histories and for what fences and deletes add.
-  return estimate(table) + checkpoint_extra > layout.slot_bytes / 10 * 8;
+bool Shard::metadata_full(Entry entry) const {
+  // In hundredths of a slot. What creates leave is for takeovers, what those leave for fences, closes
+  // and deletes of chunks that are not here; the rest for what gathers until the next checkpoint.
+  u64 share = 80;
+  switch (entry) {
+    case Entry::chunk:
+      break;
+    case Entry::recovered_chunk:
+      share = 85;
+      break;
+    case Entry::tombstone:
+      share = 90;
+      break;
+  }
+  return estimate_checkpoint() + checkpoint_extra > layout.slot_bytes / 100 * share;
 }
 
 void Shard::note_checkpoint_bytes(u64 bytes) {
-  const u64 expected = estimate(table);
+  const u64 expected = estimate_checkpoint();
   checkpoint_extra = bytes > expected ? bytes - expected : 0;
 }
 
@@ -206,6 +218,7 @@ void Shard::close_live(Chunk& chunk) {
   CHECK(chunk.finalized && live.in_flight.empty() && live.writing == 0);
   CHECK(!live.progress.has_waiters() && !live.watchers.has_waiters());
   drop_tail(live);
+  history_bytes -= live.history_bytes();
   live.unlink();
   chunk.live.reset();
 }

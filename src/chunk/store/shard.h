@@ -42,6 +42,7 @@ struct Shard {
   IntrusiveList<CachedIndex> indexes;    // most recently used last
   u64 index_bytes = 0;
   std::vector<ChunkRef> unlogged;        // chunks with Chunk::unlogged set
+  u64 history_bytes = 0;                 // of all open chunks
   u64 checkpoint_extra = 0;              // what the last one took beyond the estimate
   WaitList io_ended;                     // woken when a chunk that is being removed has none left
   Gate operations;
@@ -72,9 +73,14 @@ struct Shard {
   // Gives prepared blocks that the chunk does not use back to the pool.
   void return_spare(Chunk& chunk);
 
-  // A checkpoint has no room for another chunk or tombstone.
-  bool metadata_full() const;
+  // A checkpoint has no room for another entry of that kind. What fences, seals or deletes a chunk
+  // that is here needs none: its record is there already, and its tombstone is smaller.
+  enum class Entry : u8 { chunk, recovered_chunk, tombstone };
+  bool metadata_full(Entry entry) const;
+  u64 estimate_checkpoint() const;
   void note_checkpoint_bytes(u64 bytes);
+  // One did not fit: nothing is added until another has.
+  void note_checkpoint_too_large() { checkpoint_extra = layout.slot_bytes; }
   // Beginning and end of I/O on a chunk.
   void begin_io(Chunk& chunk) { ++chunk.io; }
   void end_io(Chunk& chunk) {

@@ -223,7 +223,7 @@ SpaceInfo Store::space() const {
           .kept = kept * block,
           .log_bytes = shard.log.size(),
           .log_used = shard.log.used(),
-          .full = shard.room.full() || shard.metadata_full(),
+          .full = shard.room.full() || shard.metadata_full(Shard::Entry::chunk),
           .failed = shard.writer.failed()};
 }
 

@@ -68,7 +68,7 @@ struct ReadOutcome {
 };
 
 // kOk, kFenced (fence says by which), kCorrupt (the fence is stored all the same), kDeviceFailed,
-// kNoSpace, kIoError, kClosed.
+// kNoSpace (only of a chunk that is not here: no room to remember another), kIoError, kClosed.
 struct FenceOutcome {
   Code code = Code::kOk;
   bool exists = false;  // false: a tombstone is stored
@@ -88,7 +88,8 @@ struct FenceOutcome {
 };
 
 // FINALIZE: kOk, kShort, kConflict (decided already, with another length), kCorrupt.
-// CLOSE: kOk, kFenced, kStale (not the owner). DELETE: kOk. All: kDeviceFailed, kIoError, kClosed.
+// CLOSE: kOk, kFenced, kStale (not the owner). DELETE: kOk. Both, of a chunk that is not here and
+// leaves no room to remember it: kNoSpace. All: kDeviceFailed, kIoError, kClosed.
 struct LengthOutcome {
   Code code = Code::kOk;
   u32 length = 0;
