@@ -155,13 +155,16 @@ Task<Status> AppendPipeline::enqueue(Slice bytes, bool record) {
 
 Task<Status> AppendPipeline::drain() {
   const auto self = shared_from_this();
+  if (lost_) {
+    co_return Error(*lost_);
+  }
   const u64 goal = queue_.end();
   // Every append has its own deadline: this ends when they do.
   while (!failure_ && queue_.acked() < goal) {
     co_await waiters_.wait();
   }
   if (queue_.acked() < goal) {
-    co_return Error(*failure_).within(path_);
+    co_return Error(*lost_);
   }
   co_return ok_status();
 }
@@ -309,6 +312,9 @@ void AppendPipeline::fail(Error cause) {
                       fmt::format("{}: bytes from offset {} on may or may not be in the file; open "
                                   "it again and look at its length. Cause: {}",
                                   path_, queue_.acked(), failure_->message()));
+  if (!queue_.empty()) {
+    lost_ = unknown;
+  }
   queue_.fail_all(unknown, [&](const PendingAppend&) {
     ++core_.counters.appends_failed;
     ++core_.counters.unknown_outcomes;

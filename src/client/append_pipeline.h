@@ -117,6 +117,7 @@ class AppendPipeline : public std::enable_shared_from_this<AppendPipeline> {
   bool closing_ = false;
   Instant refill_not_before_;
   std::optional<Error> failure_;  // over
+  std::optional<Error> lost_;     // what became of the appends that were in flight when it ended
   std::optional<Error> last_trouble_;
   Instant trouble_since_ = Instant::never();  // until the first acknowledgement after a move
   WaitList waiters_;                          // for progress of any kind

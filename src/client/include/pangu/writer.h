@@ -42,7 +42,8 @@ class Writer {
   // Takes the bytes over and returns as soon as there is room for them in the window; flush() tells
   // whether they became durable.
   Task<Status> enqueue(Slice bytes, AppendOptions options = {});
-  // Waits until everything appended before is durable.
+  // Waits until everything appended and enqueued before is durable. kUnknownOutcome, now and at
+  // every later call: some of it may not be in the file.
   Task<Status> flush();
 
   // Tells the replicas what is committed now rather than in a moment, so that readers see it.
