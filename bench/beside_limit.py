@@ -2,10 +2,12 @@
 """Runs pangu beside the limit of the same disk and the same loopback, alternating, in one go.
 
     bench/beside_limit.py [--pangu build/release/src/app/pangu] [--rounds 5] [--seconds 5] [--dir DIR]
+                          [--ceph COMMAND]
 
 Each round measures the bare limit (pangu bench limit), fio's durable 8 KiB overwrite if fio is
 installed, and a real cluster of three chunkserver processes on files of that disk, then on memory
-devices. Prints a Markdown table of medians (min..max) and the ratios, which are what counts: the
+devices. With --ceph a peer is measured in each round too: COMMAND append runs a Ceph of one host,
+three OSDs, on the same disk, and prints one JSON line a case. Prints a Markdown table of medians (min..max) and the ratios, which are what counts: the
 machine's own speed moves between hours.
 """
 import argparse
@@ -71,6 +73,21 @@ def fio_limit(directory, seconds):
     return out["jobs"][0]["write"]["clat_ns"]["percentile"]["50.000000"] / 1000
 
 
+def ceph(command, work, seconds):
+    """The peer at the same work: what it printed, by case."""
+    out = {}
+    env = {**os.environ, "PEERS_WORK": os.path.join(work, "ceph"), "SECS": str(seconds), "RUNS": "1"}
+    done = subprocess.run([command, "append"], capture_output=True, text=True, timeout=600, env=env,
+                          check=False)
+    for line in done.stdout.splitlines():
+        if line.startswith("{"):
+            case = json.loads(line)
+            out[case["case"]] = case
+    if not out:
+        sys.exit(f"{command} append ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return out
+
+
 CASES = [
     ("append 4 KiB, 1 stream, depth 1", "append", "4k", 1, 1),
     ("append 4 KiB, 16 streams", "append", "4k", 1, 16),
@@ -92,9 +109,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--dir", default=None, help="where the disk under test is mounted")
+    parser.add_argument("--ceph", default=None, metavar="COMMAND", help="measure a Ceph as well")
     options = parser.parse_args()
     work = tempfile.mkdtemp(prefix="pangu-bench-", dir=options.dir)
-    results, limits, fio, ratios = {}, [], [], []
+    results, limits, fio, ratios, peer = {}, [], [], [], []
     try:
         for number in range(options.rounds):
             limit = last_json(run([options.pangu, "bench", "limit", "--dir", work, "--seconds",
@@ -115,6 +133,8 @@ def main():
                 finally:
                     cluster.stop()
                 shutil.rmtree(place, ignore_errors=True)
+            if options.ceph:
+                peer.append(ceph(options.ceph, work, options.seconds))
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -135,6 +155,33 @@ def main():
                    ("device_bytes_per_payload_byte", 2))]
         print(f"| {device} | {name} | " + " | ".join(column) +
               f" | {sum(r['errors'] for r in runs)} |")
+    if peer:
+        print_peer(peer, results)
+
+
+def cpu(case):
+    return case["server_cpu_us_per_op"] + case["client_cpu_us_per_op"]
+
+
+PEER_CASES = {
+    "append_4k_1stream_qd1": "append 4 KiB, 1 stream, depth 1",
+    "append_4k_16streams": "append 4 KiB, 16 streams",
+    "append_1m_1stream_qd4": "append 1 MiB, 1 stream, depth 4",
+}
+
+
+def print_peer(peer, results):
+    """Ratios are taken round by round, then their median."""
+    print("\n| Ceph, same work, same rounds | ops/s | p50 us | p99 us | CPU us/op | "
+          "our ops/s ÷ its | our CPU ÷ its |")
+    print("|---|---|---|---|---|---|---|")
+    for label, name in PEER_CASES.items():
+        theirs, ours = [round_[label] for round_ in peer], results[("disk", name)]
+        columns = [spread([t["iops"] for t in theirs]), spread([t["p50_us"] for t in theirs]),
+                   spread([t["p99_us"] for t in theirs]), spread([cpu(t) for t in theirs]),
+                   spread([o["iops"] / t["iops"] for o, t in zip(ours, theirs)], 2),
+                   spread([cpu(o) / cpu(t) for o, t in zip(ours, theirs)], 3)]
+        print(f"| {name} | " + " | ".join(columns) + " |")
 
 
 if __name__ == "__main__":

@@ -164,7 +164,8 @@ Task<Result<client::Client*>> ClientHost::new_client() {
 }
 
 Task<void> ClientHost::run() {
-  for (;;) {
+  starting_ = true;
+  while (!stopping_) {
     auto made = co_await new_client();
     if (made.ok()) {
       break;
@@ -172,12 +173,18 @@ Task<void> ClientHost::run() {
     LOG_INFO("no cluster: {}", made.error().message());
     co_await sleep_for(kStartAgain);
   }
-  if (ready_) {
+  starting_ = false;
+  started_.wake_all();
+  if (ready_ && !stopping_) {
     ready_(*this);
   }
 }
 
 Task<void> ClientHost::stop() {
+  stopping_ = true;
+  while (starting_) {
+    co_await started_.wait();
+  }
   for (size_t i = 0; i < clients_.size(); ++i) {
     co_await clients_[i]->stop();
   }
@@ -185,6 +192,8 @@ Task<void> ClientHost::stop() {
 
 void ClientHost::drop() {
   actors_ = 0;
+  starting_ = false;
+  stopping_ = false;
   kept_.clear();
   clients_.clear();
 }

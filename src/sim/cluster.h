@@ -106,6 +106,9 @@ class ClientHost final : public Host {
   std::vector<std::unique_ptr<client::Client>> clients_;
   std::vector<std::shared_ptr<void>> kept_;
   u32 actors_ = 0;
+  bool starting_ = false;  // run() looks for the cluster
+  bool stopping_ = false;
+  WaitList started_;
 };
 
 class Cluster {

@@ -121,6 +121,38 @@ class LogHost {
   std::map<std::string, Result<u64>> results;
 };
 
+// What version 1 wrote stays readable, byte for byte.
+constexpr std::string_view kGolden =
+    "50474c470100000001000000000000000200000000000000010000000000000000000000b2fdfde5"
+    "50474c430100000005000000c9899da7010000000000000001000000000000000000000000000000"
+    "0000000000000000666972737400000050474c43010000000a00000093b250090200000000000000"
+    "01000000000000000000000000000000c9899da7000000007365636f6e64206f6e65000000000000"
+    "50474c4301000000000000005ad1e44b030000000000000001000000000000000200000000000000"
+    "93b2500900000000";
+
+std::string from_hex(std::string_view hex) {
+  std::string out;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    out.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+  }
+  return out;
+}
+
+TEST(LocalLog, VersionOneIsReadAndWrittenAsEver) {
+  LogHost host(14);
+  ASSERT_TRUE(host.node.env()
+                  .files()
+                  .replace_file(kFolder + "/0000000000000001.log", from_hex(kGolden))
+                  .ok());
+  ASSERT_TRUE(host.open().ok());
+  EXPECT_EQ(host.recorder.commands, (std::vector<std::string>{"first", "second one", ""}));
+  std::string written = encode_segment_header(kLog, 1, 0);
+  u32 crc = append_record(written, 1, 0, 0, "first");
+  crc = append_record(written, 2, 0, crc, "second one");
+  append_record(written, 3, 2, crc, "");
+  EXPECT_EQ(written, from_hex(kGolden));
+}
+
 TEST(LocalLog, CommandsComeBackAfterARestart) {
   LogHost host(1);
   ASSERT_TRUE(host.open().ok());

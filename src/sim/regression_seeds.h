@@ -1,0 +1,19 @@
+#pragma once
+#include "base/types.h"
+
+// Seeds that once broke a promise, and what was wrong. A later change of the code may turn a seed
+// into another story, so every bug has a direct test as well; these are run because they cost little
+// and once were the worst that chance could think of.
+namespace pangu::sim {
+
+struct RegressionSeed {
+  u64 seed;
+  const char* found;
+};
+
+inline constexpr RegressionSeed kRegressionSeeds[] = {
+    {241, "client: flush() promised enqueued bytes that its fenced writer had dropped"},
+    {335, "simulation: a client stopped while it still looked for the cluster"},
+};
+
+}  // namespace pangu::sim
