@@ -45,8 +45,10 @@ Task<Result<Superblock>> read_superblock(env::File& file) {
     const ReadSuperblock found = decode_superblock(sector.data());
     if (found.state == SuperblockState::ok) {
       if (file.size() < found.superblock.capacity) {
-        co_return Error(Code::kCorrupt, fmt::format("the device has {} bytes, was formatted with {}",
-                                                    file.size(), found.superblock.capacity));
+        co_return Error(Code::kCorrupt,
+                        fmt::format("the device has {} bytes, was formatted with {}; hint: it was "
+                                    "cut short, give it back its size",
+                                    file.size(), found.superblock.capacity));
       }
       co_return found.superblock;
     }
@@ -62,7 +64,9 @@ Task<Result<Superblock>> read_superblock(env::File& file) {
                                 kFormatVersion));
   }
   if (best.state == SuperblockState::damaged) {
-    co_return Error(Code::kCorrupt, "both copies of the superblock are damaged");
+    co_return Error(Code::kCorrupt,
+                    "both copies of the superblock are damaged; hint: other servers have the data, "
+                    "`pangu chunk format --overwrite` makes the device usable again");
   }
   if (unreadable) {
     co_return Error(Code::kIoError, "the superblock cannot be read");

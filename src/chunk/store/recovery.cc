@@ -351,6 +351,11 @@ void Recovery::sort_out_blocks() {
   shard_.report.units_cut = stale_.size();
 }
 
+Error Recovery::write_error(Code code, std::string_view doing) const {
+  const std::string& reason = shard_.writer.reason();
+  return Error(code, reason.empty() ? std::string(doing) : fmt::format("{}: {}", doing, reason));
+}
+
 Task<Status> Recovery::write_zeroes() {
   constexpr u64 kPiece = 256 * kKiB;
   const Slice zero = shard_.scratch.take(kPiece);
@@ -364,7 +369,7 @@ Task<Status> Recovery::write_zeroes() {
     }
     const Code code = co_await shard_.writer.write_plain(stale_[i], zero.bytes().first(size));
     if (code != Code::kOk) {
-      co_return Error(code, "clearing what a crash left behind");
+      co_return write_error(code, "clearing what a crash left behind");
     }
     i = next;
   }
@@ -376,13 +381,13 @@ Task<Status> Recovery::settle(const Loaded& loaded) {
   // What was read may still sit in a volatile cache, from before a crash of this process alone.
   const Code synced = co_await shard_.writer.sync();
   if (synced != Code::kOk) {
-    co_return Error(synced, "flushing the device before the first answer");
+    co_return write_error(synced, "flushing the device before the first answer");
   }
   shard_.log.start(loaded.log_end, loaded.next_lsn, loaded.used_position);
   shard_.checkpointer.start(loaded.newest_number, loaded.used_slot, loaded.used_position);
   const Code written = co_await shard_.checkpointer.write();
   if (written != Code::kOk) {
-    co_return Error(written, "writing a checkpoint");
+    co_return write_error(written, "writing a checkpoint");
   }
   co_return ok_status();
 }

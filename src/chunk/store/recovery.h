@@ -56,6 +56,7 @@ class Recovery {
   void sort_out_blocks();
   Status mark_used();
   Task<Status> write_zeroes();
+  Error write_error(Code code, std::string_view doing) const;
 
   Shard& shard_;
   std::vector<Block> blocks_;

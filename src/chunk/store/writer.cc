@@ -1,5 +1,7 @@
 #include "chunk/store/writer.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 
 #include "base/log.h"
@@ -11,8 +13,8 @@ namespace pangu::chunk {
 void Writer::fail(i64 result, std::string_view what) {
   ++counters_.io_errors;
   if (!failed_) {
-    LOG_ERROR("device: {} failed: {}; it takes no more writes", what,
-              std::strerror(static_cast<int>(-result)));
+    reason_ = fmt::format("{} failed: {}", what, std::strerror(static_cast<int>(-result)));
+    LOG_ERROR("device: {}; it takes no more writes", reason_);
   }
   failed_ = true;
   changed_.wake_all();

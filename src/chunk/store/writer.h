@@ -1,4 +1,6 @@
 #pragma once
+#include <string>
+
 #include "chunk/store/types.h"
 #include "env/env.h"
 #include "runtime/sync.h"
@@ -22,6 +24,8 @@ class Writer {
   Task<Code> write_plain(u64 offset, Bytes from);
   Task<Code> sync();
   bool failed() const { return failed_; }
+  // For people: what failed first. Empty if nothing has.
+  const std::string& reason() const { return reason_; }
   env::File& file() { return file_; }
 
  private:
@@ -41,6 +45,7 @@ class Writer {
   const bool writes_are_durable_;
   StoreCounters& counters_;
   bool failed_ = false;
+  std::string reason_;
   bool flushing_ = false;
   u32 active_ = 0;
   u64 open_ = 1;     // the batch that new writes join; open_ - 1 may be closed and unflushed
