@@ -8,6 +8,7 @@
 #include "app/transfer.h"
 #include "base/prng.h"
 #include "base/units.h"
+#include "runtime/await.h"
 
 namespace pangu::app {
 
@@ -16,6 +17,7 @@ namespace {
 struct BenchWork {
   u64 size = 0;
   u64 depth = 0;
+  Duration pause;  // before each operation
   Instant end;
   BenchReport report;
   std::optional<Error> first_error;
@@ -55,6 +57,9 @@ Slice random_bytes(u64 size, u64 seed) {
 
 Task<void> append_loop(World& world, BenchWork& work, client::Writer& writer, Slice data) {
   while (!work.over(world.now())) {
+    if (work.pause.ns > 0) {
+      co_await sleep_for(work.pause);
+    }
     const Instant start = world.now();
     const auto offset = co_await writer.append(data.bytes());
     if (offset.ok()) {
@@ -152,6 +157,7 @@ Task<Status> measure_appends(Session session, Admin& admin, std::string director
                                         writers);
   CO_TRY_VOID(std::move(opened));
   const Slice data = random_bytes(work.size, 1);
+  work.pause = session.args().duration("pause");
   Window window = co_await open_window(session, admin, work);
   Gate gate;
   for (auto& writer : writers) {
@@ -302,7 +308,9 @@ constexpr Flag kMinCopies = {.name = "min-copies", .kind = ValueKind::count, .va
                              .config = "client.copies_min"};
 constexpr Flag kTotal = {.name = "total", .kind = ValueKind::size, .value_name = "SIZE",
                          .help = "bytes to write first and to read from", .fallback = "64M"};
-constexpr Flag kAppendFlags[] = {kSize, kDepth, kStreams, kSeconds, kDir, kSpin, kCopies,
+constexpr Flag kPause = {.name = "pause", .kind = ValueKind::duration, .value_name = "TIME",
+                         .help = "idle so long before each append", .fallback = "0"};
+constexpr Flag kAppendFlags[] = {kSize, kDepth, kStreams, kSeconds, kPause, kDir, kSpin, kCopies,
                                  kMinCopies};
 constexpr Flag kReadFlags[] = {kSize, kDepth, kStreams, kSeconds, kTotal, kDir, kSpin, kCopies,
                                kMinCopies};
@@ -317,7 +325,8 @@ const Command kBenchAppend = {
     .details = "Each append counts when it is durable on --min-copies servers. Works in a fresh\n"
                "directory and removes it. `pangu bench limit` is what the disk allows.",
     .examples = "pangu bench append --size 4k --streams 16 --seconds 10\n"
-                "pangu bench append --size 1M --depth 4 --json",
+                "pangu bench append --size 1M --depth 4 --json\n"
+                "pangu bench append --pause 5s --seconds 100    after being idle",
     .run = run_bench_append,
 };
 

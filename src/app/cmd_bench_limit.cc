@@ -46,6 +46,7 @@ Status run_bench_limit(Invocation& invocation) {
   options.directory = invocation.args.text("dir");
   const u64 asked = std::min<u64>(invocation.args.count("seconds"), 86400);
   options.duration = seconds(static_cast<i64>(asked));
+  options.pause = invocation.args.duration("pause");
   TRY(report, world->run(measure_limit(*world, options)));
   return print(invocation.json() ? limit_json(report, *world) : limit_text(report, *world));
 }
@@ -55,6 +56,8 @@ constexpr Flag kFlags[] = {
      .help = "a directory on the disk to measure", .fallback = "."},
     {.name = "seconds", .kind = ValueKind::count, .value_name = "N",
      .help = "how long to measure", .fallback = "4"},
+    {.name = "pause", .kind = ValueKind::duration, .value_name = "TIME",
+     .help = "idle so long before each round", .fallback = "0"},
     {.name = "spin", .kind = ValueKind::duration, .value_name = "TIME",
      .help = "poll this long before sleeping", .config = "runtime.spin"},
 };

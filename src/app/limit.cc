@@ -83,7 +83,7 @@ Task<Result<std::unique_ptr<env::File>>> prewritten_file(World& world, std::stri
   co_return std::move(file);
 }
 
-Task<Status> measure_disk(World& world, std::string directory, Duration duration,
+Task<Status> measure_disk(World& world, std::string directory, LimitOptions options,
                           Histogram& into) {
   std::vector<std::unique_ptr<env::File>> files;
   for (size_t i = 0; i < kCopies; ++i) {
@@ -96,8 +96,11 @@ Task<Status> measure_disk(World& world, std::string directory, Duration duration
   const Slice data = Slice::allocate(kWriteBytes);
   std::fill_n(data.data(), data.size(), std::byte{0x5a});
   Round round(world.env());
-  const Instant end = world.now() + duration;
+  const Instant end = world.now() + options.duration / 2;
   for (u64 count = 0; world.now() < end || count <= kWarmUpRounds; ++count) {
+    if (count >= kWarmUpRounds && options.pause.ns > 0) {
+      co_await sleep_for(options.pause);
+    }
     round.start(files, count * kWriteBytes % kFileBytes, data.bytes());
     while (!round.all().is_set()) {
       co_await round.all().wait();
@@ -145,7 +148,7 @@ Task<Unit> serve_echo(env::Listener& listener) {
   }
 }
 
-Task<Status> measure_round_trips(World& world, env::Address address, Duration duration,
+Task<Status> measure_round_trips(World& world, env::Address address, LimitOptions options,
                                  Histogram& into) {
   std::unique_ptr<env::Socket> socket;
   const i64 connected = co_await async_connect(world.env(), address, socket);
@@ -155,8 +158,11 @@ Task<Status> measure_round_trips(World& world, env::Address address, Duration du
   const Slice request = Slice::allocate(kWriteBytes);
   const Slice reply = Slice::allocate(kReplyBytes);
   iovec piece{request.data(), kWriteBytes};
-  const Instant end = world.now() + duration;
+  const Instant end = world.now() + options.duration / 2;
   for (u64 count = 0; world.now() < end || count <= kWarmUpRounds; ++count) {
+    if (count >= kWarmUpRounds && options.pause.ns > 0) {
+      co_await sleep_for(options.pause);
+    }
     const Instant start = world.now();
     const i64 sent = co_await async_send(*socket, std::span<const iovec>(&piece, 1));
     const i64 got = co_await async_receive(*socket, reply.mutable_bytes());
@@ -181,7 +187,7 @@ Task<void> run_peer(env::Env& env, env::Listener& listener, ReactorOptions optio
   done.set();
 }
 
-Task<Status> measure_tcp(World& world, Duration duration, Histogram& into) {
+Task<Status> measure_tcp(World& world, LimitOptions options, Histogram& into) {
   CO_TRY(other, env::make_env(world.env_kind()));
   CO_TRY(loopback, env::parse_address("127.0.0.1:0"));
   CO_TRY(listener, other->listen(loopback));
@@ -191,7 +197,7 @@ Task<Status> measure_tcp(World& world, Duration duration, Histogram& into) {
   Event served;
   world.reactor().spawn("limit peer", TaskClass::foreground,
                         run_peer(*other, *listener, reactor_options, served));
-  Status status = co_await measure_round_trips(world, address, duration, into);
+  Status status = co_await measure_round_trips(world, address, options, into);
   while (!served.is_set()) {
     co_await served.wait();
   }
@@ -204,11 +210,11 @@ Task<Result<LimitReport>> measure_limit(World& world, LimitOptions options) {
       fmt::format("{}/.pangu-limit-{}", options.directory, own_process().pid);
   CO_TRY_VOID(world.env().files().make_directories(directory));
   LimitReport report;
-  Status status = co_await measure_disk(world, directory, options.duration / 2, report.disk_ns);
+  Status status = co_await measure_disk(world, directory, options, report.disk_ns);
   const Status removed = remove_tree(directory);
   CO_TRY_VOID(std::move(status));
   CO_TRY_VOID(removed);
-  Status tcp = co_await measure_tcp(world, options.duration / 2, report.tcp_ns);
+  Status tcp = co_await measure_tcp(world, options, report.tcp_ns);
   CO_TRY_VOID(std::move(tcp));
   co_return std::move(report);
 }

@@ -20,6 +20,7 @@ struct LimitReport {
 struct LimitOptions {
   std::string directory;
   Duration duration = seconds(4);  // half of it for each part
+  Duration pause;                  // idle so long before each round
 };
 
 // Leaves no files behind. Unsupported by a file system without O_DIRECT: said in the error.

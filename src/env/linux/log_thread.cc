@@ -1,5 +1,6 @@
 #include "env/linux/log_thread.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -15,7 +16,10 @@ namespace pangu::env {
 
 namespace {
 
-constexpr std::chrono::milliseconds kInterval{20};
+// Between two looks at the rings. A producer never wakes the drainer, so it looks often while lines
+// come and seldom while the process is idle.
+constexpr std::chrono::milliseconds kIntervalMin{20};
+constexpr std::chrono::milliseconds kIntervalMax{320};
 std::atomic<LogThread*> g_running{nullptr};
 
 i64 wall_clock_us() {
@@ -76,9 +80,10 @@ LogThread::~LogThread() {
 void LogThread::work() {
   pthread_setname_np(pthread_self(), "pangu-log");
   std::unique_lock lock(mutex_);
+  std::chrono::milliseconds interval = kIntervalMin;
   while (!stopping_) {
-    stop_.wait_for(lock, kInterval);
-    drain();
+    stop_.wait_for(lock, interval);
+    interval = drain() ? kIntervalMin : std::min(interval * 2, kIntervalMax);
   }
 }
 
@@ -93,14 +98,15 @@ void LogThread::take(void* self, LogLevel level, std::string_view text) {
                  format_wall_clock(wall_clock_us()), level_name(level), text);
 }
 
-// REQUIRES: mutex_ is held.
-void LogThread::drain() {
+// Returns whether there was anything to write. REQUIRES: mutex_ is held.
+bool LogThread::drain() {
   log_drain(take, this);
   if (const u64 dropped = log_lines_dropped(); dropped != dropped_told_) {
     take(this, LogLevel::warn,
          fmt::format("{} log lines were lost: they came too fast", dropped - dropped_told_));
     dropped_told_ = dropped;
   }
+  const bool any = !pending_.empty();
   std::string_view rest = pending_;
   while (!rest.empty()) {
     const ssize_t wrote =
@@ -111,6 +117,7 @@ void LogThread::drain() {
     rest.remove_prefix(wrote > 0 ? static_cast<size_t>(wrote) : 0);
   }
   pending_.clear();
+  return any;
 }
 
 }  // namespace pangu::env

@@ -28,7 +28,7 @@ class LogThread {
  private:
   explicit LogThread(Fd file);
   void work();
-  void drain();
+  bool drain();
   static void take(void* self, LogLevel level, std::string_view text);
 
   Fd file_;  // invalid: stderr
