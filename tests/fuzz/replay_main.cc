@@ -1,8 +1,9 @@
 // Runs a fuzz target over every file of a folder, and over 20,000 seeded random inputs and mutations
-// of those files, without libFuzzer. Usage: fuzz_NAME CORPUS_FOLDER
+// of those files, without libFuzzer. Usage: fuzz_NAME CORPUS_FOLDER [INPUTS]
 #include <dirent.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ std::vector<pangu::u8> read_whole(const std::string& path) {
 
 int main(int argc, char** argv) {
   std::vector<std::vector<pangu::u8>> corpus;
-  if (argc == 2) {
+  if (argc >= 2) {
     if (DIR* folder = opendir(argv[1])) {
       while (const dirent* entry = readdir(folder)) {
         const std::string name = entry->d_name;
@@ -44,8 +45,8 @@ int main(int argc, char** argv) {
     LLVMFuzzerTestOneInput(input.data(), input.size());
   }
   pangu::Prng prng(20261122);
-  constexpr int kRounds = 20'000;
-  for (int round = 0; round < kRounds; ++round) {
+  const int rounds = argc >= 3 ? std::atoi(argv[2]) : 20'000;
+  for (int round = 0; round < rounds; ++round) {
     std::vector<pangu::u8> input;
     if (!corpus.empty() && prng.chance(0.7)) {
       input = corpus[prng.below(corpus.size())];
@@ -60,6 +61,6 @@ int main(int argc, char** argv) {
     }
     LLVMFuzzerTestOneInput(input.data(), input.size());
   }
-  std::printf("%zu corpus files and %d seeded inputs: no crash\n", corpus.size(), kRounds);
+  std::printf("%zu corpus files and %d seeded inputs: no crash\n", corpus.size(), rounds);
   return 0;
 }

@@ -24,7 +24,7 @@ std::optional<BatchHeader> decode_batch_header(const std::byte* sector, const Uu
   const auto header = load_le<BatchHeader>(sector);
   if (header.magic != kBatchMagic || header.header_crc != crc_of_header(header) ||
       header.version != 1 || header.device != device || header.shard != shard ||
-      header.position % kSectorBytes != 0) {
+      header.position % kSectorBytes != 0 || header.zero1 != 0) {
     return std::nullopt;
   }
   return header;

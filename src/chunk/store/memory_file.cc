@@ -45,7 +45,8 @@ void MemoryFile::poke(u64 offset, Bytes from) {
     const size_t step = std::min<size_t>(from.size(), kBlock - inside);
     auto& block = blocks_[offset / kBlock];
     if (block == nullptr) {
-      block = std::make_unique<std::byte[]>(kBlock);
+      block = step == kBlock ? std::make_unique_for_overwrite<std::byte[]>(kBlock)
+                             : std::make_unique<std::byte[]>(kBlock);
     }
     std::memcpy(block.get() + inside, from.data(), step);
     from = from.subspan(step);
