@@ -4,14 +4,10 @@
 #include <string>
 
 #include "base/result.h"
-#include "raft/core/entry.h"
-#include "raft/core/log_summary.h"
-#include "raft/core/message.h"
 #include "raft/driver/entry_cache.h"
-#include "raft/driver/ids.h"
+#include "raft/driver/log_store.h"
 #include "runtime/reactor.h"
 #include "runtime/sync.h"
-#include "runtime/task.h"
 
 // The log of all Raft groups of a process: one sequence of segment files, one durable write for all
 // that waits (docs/formats/raft-log.md). It belongs to one reactor.
@@ -35,15 +31,6 @@ struct SharedLogOptions {
   u64 prepared_ahead = 512 * kKiB;  // zeroes beyond the last record; 0: none
 };
 
-// What Ready::write asks for, of one group.
-struct LogWrite {
-  GroupId group;
-  std::optional<SnapshotMeta> install;  // the group's log is replaced by one that begins after it
-  std::optional<HardState> hard_state;
-  // Consecutive. If the first index is not the one after the stored log's end, it is cut there.
-  Entries entries;
-};
-
 inline constexpr u64 kEntryBytesMax = 64 * kMiB;  // payload of one entry
 inline constexpr u64 kLogWriteBytesMax = kGiB;    // all entries of one LogWrite
 
@@ -58,36 +45,32 @@ struct SharedLogCounters {
   u64 fetches = 0;         // that had to read from disk
 };
 
-class SharedLog {
+class SharedLog final : public LogStore {
  public:
   // `reactor` must outlive the log.
   SharedLog(Reactor& reactor, SharedLogOptions options);
   // REQUIRES: stop() returned, or open() did not succeed, or the reactor was abandoned
-  ~SharedLog();
+  ~SharedLog() override;
   SharedLog(const SharedLog&) = delete;
   SharedLog& operator=(const SharedLog&) = delete;
 
   // Reads all that is there. Once, before anything else. What a crash left of the last device write
   // is cut off. Errors: kCorrupt names file and offset, and nothing was changed; kUnsupported,
   // kWrongCluster: the files are of another version or log; kIoError, kNoSpace.
-  Task<Status> open();
+  Task<Status> open() override;
 
-  struct Recovered {
-    HardState hard_state;
-    // REQUIRES of the caller: to refuse a group whose state machine's durable index lies before
-    // log.base(). A file lost from the front of the log looks like compaction.
-    LogSummary log;
-  };
-  // What open() found. Once.
-  std::map<GroupId, Recovered> take_recovered();
+  // What open() found. Once. REQUIRES of the caller: to refuse a group whose state machine's durable
+  // index lies before the base of its log: a file lost from the front of the log looks like
+  // compaction.
+  std::map<GroupId, Recovered> take_recovered() override;
 
   // A group that begins: base {0/0, first members}, or {0/0, nobody} for a member about to be
   // added. Durable when it returns. kAlreadyExists: this log has, or ever had, that group. Else as
   // write().
-  Task<Status> create_group(GroupId group, SnapshotMeta base);
+  Task<Status> create_group(GroupId group, SnapshotMeta base) override;
   // Durable when it returns; view() and everything else of the group ends with the call. The id may
   // never come back to this log. kNotFound; else as write().
-  Task<Status> remove_group(GroupId group);
+  Task<Status> remove_group(GroupId group) override;
 
   // Durable when it returns ok. Writes of one group complete in the order in which they were begun.
   // Errors:
@@ -98,31 +81,31 @@ class SharedLog {
   //              write is kept is not known.
   //   kTooLarge, kNotFound, kClosed, kInvalidArgument (a gap, indexes or a hard state that goes
   //              back, a commit index beyond the log): nothing was done.
-  Task<Status> write(LogWrite write);
+  Task<Status> write(LogWrite write) override;
 
   // Over the cache: `not_in_memory` is what fetch() is for. Shows a write once it is durable. Valid
   // until remove_group(). REQUIRES: the group exists
-  const LogView& view(GroupId group) const;
+  const LogView& view(GroupId group) const override;
 
   // The entries from range.first on, up to range.last or until they have `bytes_max` bytes, at
   // least one. From the cache or from disk. kNotFound: the log does not hold range.first, or does
   // not any more when the disk has answered. kCorrupt names file and offset. kIoError, kClosed.
-  Task<Result<Entries>> fetch(GroupId group, IndexRange range, u64 bytes_max);
+  Task<Result<Entries>> fetch(GroupId group, IndexRange range, u64 bytes_max) override;
 
   // Entries up to `index` are not needed; nothing of them can be read any more, but they may come
   // back after a restart. Segments that nobody needs are deleted some time later. A group that keeps
   // an old segment alive has its entries there written again at the end of the log, as soon as the
   // log is more than twice as large as what is needed in it (and some segments). kInvalidArgument:
   // the log does not hold them, or a write under way cuts them. kNotFound.
-  Status compact(GroupId group, Index index);
+  Status compact(GroupId group, Index index) override;
 
-  u64 stored_bytes() const;               // of all segments
-  u64 stored_bytes(GroupId group) const;  // of a group's entries; 0 if there is no such group
+  u64 stored_bytes() const override;               // of all segments
+  u64 stored_bytes(GroupId group) const override;  // of a group's entries; 0 if there is no such group
   u64 cached_bytes() const { return cache_.bytes(); }
   const SharedLogCounters& counters() const { return counters_; }
 
   // What is being written is finished, what waits fails with kClosed.
-  Task<void> stop();
+  Task<void> stop() override;
 
  private:
   Reactor& reactor_;
