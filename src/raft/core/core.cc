@@ -219,10 +219,8 @@ void Core::report_unreachable(NodeId node) {
   if (node == leader_ && role_ == Role::follower) {
     wake();
     leader_heard_ = now_ - options_.election_min;
-    const u64 low = static_cast<u64>(options_.reset_min.ns);
-    const u64 high = static_cast<u64>(options_.reset_max.ns);
-    const Duration wait = nanoseconds(static_cast<i64>(prng_.between(low, high)));
-    election_deadline_ = std::min(election_deadline_, now_ + wait);
+    quick_elections_ = kQuickElections;
+    reset_election_deadline();
   }
 }
 

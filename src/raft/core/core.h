@@ -29,8 +29,8 @@
 //  8. Memory: the entries not yet durable, windows and waiting reads, each with a maximum; nothing
 //     grows with the length of the log.
 //
-// Time: step() and tick() bring it; a driver calls tick() at the latest at next_deadline().
-// Instants are of this machine only and go into no message.
+// Time: step() and tick() bring it; a driver calls tick() at the latest at next_deadline(), and
+// note_time() before other events. Instants are of this machine only and go into no message.
 namespace pangu::raft {
 
 struct InitialState {
@@ -52,6 +52,7 @@ class Core {
   Status step(Instant now, Message message);
   void tick(Instant now);
   Instant next_deadline() const;
+  void note_time(Instant now) { now_ = std::max(now_, now); }
 
   // Appends commands to the leader's log: kNotLeader, or kBusy when too much is not yet durable or
   // leadership is being handed over. A command is done when its index is in Ready::committed while
@@ -122,7 +123,6 @@ class Core {
   }
   void deliver(Message message);
   bool term_and_vote_durable() const { return vote_version_durable_ == vote_version_; }
-  void note_time(Instant now) { now_ = std::max(now_, now); }
   void hand_out_write(Ready& out);
   void tick_leader();
   void step_in_term(Message& message);
@@ -214,6 +214,8 @@ class Core {
   Index applied_ = 0;
   Index apply_handed_ = 0;
   Instant election_deadline_;
+  // Elections that may follow each other quickly, because the leader's connection broke.
+  u32 quick_elections_ = 0;
   Instant leader_heard_;
   bool quiesced_ = false;
   Status contradiction_;  // of the message being stepped

@@ -4,9 +4,13 @@
 // Terms, votes and who leads (paper 5.1, 5.2, 5.4.1; thesis 4.2.3, 9.6).
 namespace pangu::raft {
 
+// After a broken connection several followers try within a few milliseconds of each other and may
+// split the vote: they try again soon, in a window that grows, before falling back to timeouts.
 void Core::reset_election_deadline() {
-  const u64 low = static_cast<u64>(options_.election_min.ns);
-  const u64 high = static_cast<u64>(options_.election_max.ns);
+  const bool quick = quick_elections_ > 0;
+  const Duration longest = options_.reset_max * (1 + kQuickElections - quick_elections_);
+  const u64 low = static_cast<u64>((quick ? options_.reset_min : options_.election_min).ns);
+  const u64 high = static_cast<u64>((quick ? longest : options_.election_max).ns);
   election_deadline_ = now_ + nanoseconds(static_cast<i64>(prng_.between(low, high)));
 }
 
@@ -53,6 +57,7 @@ void Core::campaign() {
     return;
   }
   wake();
+  quick_elections_ -= std::min(quick_elections_, 1u);
   reset_election_deadline();
   if (!may_campaign() || install_due_) {
     return;
@@ -110,6 +115,7 @@ void Core::become_leader() {
   leave_role();
   role_ = Role::leader;
   leader_ = options_.self;
+  quick_elections_ = 0;
   busy_at_ = now_;
   // Paper 8: an entry of its own term tells a new leader what is committed; the number also marks
   // what it may count.
@@ -185,6 +191,7 @@ void Core::on(const Message& message, VoteRequest& body) {
     vote_ = message.from;
     ++vote_version_;
   }
+  quick_elections_ = 0;
   reset_election_deadline();
   send(message.from, VoteReply{.pre_vote = false, .granted = true});
 }
@@ -220,6 +227,7 @@ void Core::hear_leader(NodeId leader) {
   }
   leader_ = leader;
   leader_heard_ = now_;
+  quick_elections_ = 0;
   reset_election_deadline();
 }
 

@@ -27,7 +27,6 @@ void Progress::become_snapshot(Instant now) {
 void Progress::clear_window() {
   probe_sent_ = false;
   probe_due_ = false;
-  fetching_ = false;
   match_at_heartbeat_ = 0;
   window_.clear();
   window_bytes_ = 0;

@@ -66,9 +66,10 @@ class Progress {
   Index sent_commit_ = 0;
   Instant last_reply_;
   u64 round_ = 0;
-  bool probe_sent_ = false;       // probe: an answer is awaited
-  bool probe_due_ = false;        // an empty append shall find out whether something was lost
-  bool fetching_ = false;         // the driver reads entries for it from disk
+  bool probe_sent_ = false;  // probe: an answer is awaited
+  bool probe_due_ = false;   // an empty append shall find out whether something was lost
+  // The driver reads entries for it from disk: one request at a time, whatever happens meanwhile.
+  bool fetching_ = false;
   Index match_at_heartbeat_ = 0;  // replicate: to see a standstill
   Instant snapshot_asked_;        // snapshot: when one was last asked for
   std::deque<Sent> window_;

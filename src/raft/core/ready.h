@@ -15,7 +15,8 @@ struct SnapshotFetch {
   SnapshotMeta meta;
 };
 
-// Entries for a member that LogView did not have in memory; then Core::on_fetched().
+// Entries for a member that LogView did not have in memory; then, in any case, Core::on_fetched():
+// there is at most one such request for a member at a time.
 struct EntryFetch {
   NodeId to;
   IndexRange range;
@@ -25,8 +26,9 @@ struct EntryFetch {
 // What a driver has to do now. The parts do not wait for each other; what waits is kept in the core
 // and comes out in a later Ready.
 struct Ready {
-  // Not 0: number of a write: `install`, then hard_state and entries, all durable, in this order or
-  // at once; then Core::on_persisted(write). Writes complete in order; several may be under way.
+  // Not 0: number of a write: `install`, then hard_state, then entries, all durable; then
+  // Core::on_persisted(write). Writes complete in order; several may be under way. A crash may keep
+  // any prefix of them.
   u64 write = 0;
   // Replace log and state machine by this fetched snapshot, so that a crash leaves either the old
   // ones or the new ones.

@@ -19,6 +19,7 @@ using Term = StrongInt<struct TermTag, u64>;
 using Index = u64;
 
 inline constexpr NodeId kNobody{};
+inline constexpr u32 kQuickElections = 4;  // after a broken connection to the leader
 
 // Names an entry. Its order is the order of "more up to date" (paper 5.4.1): by term, then index.
 struct LogId {

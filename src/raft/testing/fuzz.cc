@@ -8,7 +8,7 @@ namespace {
 Options group_options(Prng& prng) {
   Options out;
   const bool tiny = prng.chance(0.3);
-  out.append_bytes_max = tiny ? 80 : 400;
+  out.append_bytes_max = prng.chance(0.2) ? 1 : tiny ? 80 : 400;
   out.inflight_bytes_max = tiny ? 200 : prng.chance(0.5) ? 1000 : 100'000;
   out.inflight_messages_max = static_cast<u32>(prng.between(1, 64));
   out.quiesce_after = prng.chance(0.3) ? milliseconds(100) : Duration();
@@ -47,6 +47,8 @@ void Fuzz::draw() {
   manner_.weight_transfer = often(0.4, 5);
   manner_.weight_read = often(0.7, 30);
   manner_.weight_reset = often(0.4, 5);
+  manner_.hunt_us_max =
+      prng_.chance(0.3) ? prng_.between(500, prng_.chance(0.5) ? 5'000 : 60'000) : 0;
 
   Configuration first;
   const u64 size = prng_.between(1, 5);
@@ -71,12 +73,12 @@ void Fuzz::draw() {
   schedule(milliseconds(1), Kind::mischief, kNobody);
   report_.scenario = fmt::format(
       "{} voters, loss {:.2f}, twice {:.2f}, delay {} us, disk {} us, crash {} cut {} change {} "
-      "compact {} transfer {} read {} reset {}, window {} x {}, quiesce {}",
+      "compact {} transfer {} read {} reset {} hunt {} us, append {} window {} x {}, quiesce {}",
       size, manner_.loss, manner_.twice, manner_.delay_us_max, manner_.disk_us_max,
       manner_.weight_crash, manner_.weight_cut, manner_.weight_change, manner_.weight_compact,
-      manner_.weight_transfer, manner_.weight_read, manner_.weight_reset,
-      group_.options.inflight_bytes_max, group_.options.inflight_messages_max,
-      group_.options.quiesce_after.ms());
+      manner_.weight_transfer, manner_.weight_read, manner_.weight_reset, manner_.hunt_us_max,
+      group_.options.append_bytes_max, group_.options.inflight_bytes_max,
+      group_.options.inflight_messages_max, group_.options.quiesce_after.ms());
   group_.trace(report_.scenario);
 }
 
@@ -86,6 +88,9 @@ void Fuzz::schedule(Duration after, Kind kind, NodeId node) {
 }
 
 void Fuzz::send(const Message& message) {
+  if (message.as<AppendRequest>() != nullptr) {
+    notice_leader(message);
+  }
   if (!group_.nodes.contains(message.to) || (!calm_ && prng_.chance(manner_.loss))) {
     return;
   }
@@ -134,6 +139,12 @@ void Fuzz::handle(Event& event) {
   }
   Node& node = group_.at(event.node);
   const NodeId id = event.node;
+  if (event.kind == Kind::hunt) {
+    if (!calm_ && node.core != nullptr && event.incarnation == node.incarnation) {
+      hunt(node);
+    }
+    return;
+  }
   if (event.kind == Kind::restart) {
     if (node.core == nullptr) {
       group_.restart(id);
@@ -159,10 +170,11 @@ void Fuzz::handle(Event& event) {
     } else if (event.kind == Kind::fetch) {
       group_.finish_fetch(id);
     } else if (event.kind == Kind::pull) {
-      const NodeId from = nodes_[prng_.below(nodes_.size())];
-      const Node& source = group_.at(from);
-      const bool works = source.core != nullptr && (calm_ || prng_.chance(0.9));
-      group_.finish_pull(id, works ? &source : nullptr);
+      const NodeId from = calm_ ? node.core->leader() : nodes_[prng_.below(nodes_.size())];
+      const auto source = group_.nodes.find(from);
+      const bool works = source != group_.nodes.end() && source->second.core != nullptr &&
+                         (calm_ || prng_.chance(0.9));
+      group_.finish_pull(id, works ? &source->second : nullptr);
     } else {
       group_.tick(id);
       schedule(milliseconds(static_cast<i64>(prng_.between(2, 15))), Kind::tick, id);

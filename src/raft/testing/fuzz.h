@@ -39,7 +39,7 @@ class Fuzz {
   FuzzReport run();
 
  private:
-  enum class Kind : u8 { deliver, persist, apply, tick, fetch, pull, restart, mischief };
+  enum class Kind : u8 { deliver, persist, apply, tick, fetch, pull, restart, mischief, hunt };
   struct Event {
     Instant at;
     u64 order = 0;
@@ -66,6 +66,8 @@ class Fuzz {
     u64 weight_transfer = 0;
     u64 weight_read = 0;
     u64 weight_reset = 0;
+    // New leaders do not live long: what brings logs apart.
+    u64 hunt_us_max = 0;
   };
 
   void draw();
@@ -81,6 +83,8 @@ class Fuzz {
   void crash(Node& node);
   void change_members(Node& node);
   void cut();
+  void notice_leader(const Message& message);
+  void hunt(Node& node);
   void recover();
   std::string not_recovered();
   Node* leader();
@@ -94,6 +98,7 @@ class Fuzz {
   std::priority_queue<Event> events_;
   u64 order_ = 0;
   bool calm_ = false;
+  Term hunted_;
   std::vector<std::pair<NodeId, NodeId>> cuts_;
   std::vector<NodeId> nodes_;
   // A scheduled disk, apply, fetch or pull event per node: {incarnation, kind}.

@@ -104,7 +104,7 @@ void Group::restart(NodeId id) {
   drive(node);
 }
 
-void Group::crash(NodeId id, size_t survive) {
+void Group::crash(NodeId id, size_t survive, std::optional<size_t> torn) {
   Node& node = at(id);
   trace(fmt::format("{} crashes; {} writes under way, {} survive", id.value(), node.writes.size(),
                     std::min(survive, node.writes.size())));
@@ -113,6 +113,11 @@ void Group::crash(NodeId id, size_t survive) {
   }
   for (size_t i = 0; i < survive && i < node.writes.size(); ++i) {
     make_durable(node, node.writes[i]);
+  }
+  if (torn && survive < node.writes.size()) {
+    Node::Write& write = node.writes[survive];
+    write.entries.resize(std::min(*torn, write.entries.size()));
+    make_durable(node, write);
   }
   node.writes.clear();
   node.core.reset();
@@ -197,6 +202,10 @@ void Group::take(Node& node, Ready ready) {
   }
   for (EntryFetch& fetch : ready.fetches) {
     node.fetches.push_back(fetch);
+  }
+  if (node.fetches.size() > 2 * nodes.size()) {
+    fail(fmt::format("node {} has {} reads from disk under way", node.id.value(),
+                     node.fetches.size()));
   }
   if (ready.snapshot_fetch) {
     node.pull = Node::Pull{ready.snapshot_fetch->meta, 0};

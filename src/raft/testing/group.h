@@ -114,6 +114,7 @@ class Group {
   template <class Action>
   auto act(NodeId id, Action action) {
     Node& node = at(id);
+    node.core->note_time(local(id));
     auto result = action(*node.core);
     drive(node);
     return result;
@@ -128,8 +129,9 @@ class Group {
                    const Node* source);  // a snapshot arrived; null, or not applied there: failed
   void compact(NodeId id, Index index);  // flushes as far as needed
 
-  // Writes under way are lost, but for the first `survive` of them.
-  void crash(NodeId id, size_t survive);
+  // Writes under way are lost, but for the first `survive` of them; `torn`: and of the one after
+  // those everything but the entries after the first so many.
+  void crash(NodeId id, size_t survive, std::optional<size_t> torn = std::nullopt);
   void restart(NodeId id);
 
   void fail(const std::string& what);

@@ -77,7 +77,8 @@ void Fuzz::propose(Node& node) {
 
 void Fuzz::crash(Node& node) {
   ++report_.crashes;
-  group_.crash(node.id, prng_.chance(0.5) ? 0 : prng_.below(4));
+  const auto torn = prng_.chance(0.5) ? std::optional<size_t>(prng_.below(4)) : std::nullopt;
+  group_.crash(node.id, prng_.chance(0.5) ? 0 : prng_.below(4), torn);
   const u64 most = prng_.chance(0.5) ? 20'000 : 1'500'000;
   schedule(microseconds(static_cast<i64>(prng_.between(100, most))), Kind::restart, node.id);
 }
@@ -102,6 +103,40 @@ void Fuzz::change_members(Node& node) {
         fmt::format("{} changes to {}", node.id.value(), to_string(node.core->configuration())));
   }
   wake_disk(node.id);
+}
+
+// A leader's first append of a term: often nobody, or only one member, shall ever see its entries.
+void Fuzz::notice_leader(const Message& message) {
+  if (calm_ || manner_.hunt_us_max == 0 || message.term <= hunted_) {
+    return;
+  }
+  hunted_ = message.term;
+  cuts_.clear();
+  const u64 audience = prng_.below(3);
+  for (const NodeId to : nodes_) {
+    if (audience == 0 || (audience == 1 && to != message.to)) {
+      cuts_.emplace_back(message.from, to);
+    }
+  }
+  const i64 us = static_cast<i64>(prng_.between(1, manner_.hunt_us_max));
+  schedule(microseconds(us), Kind::hunt, message.from);
+}
+
+// The leader dies, or can reach only some; either way a part of its last entries is left somewhere.
+void Fuzz::hunt(Node& node) {
+  if (prng_.chance(0.3)) {
+    cuts_.clear();
+  }
+  if (prng_.chance(0.7)) {
+    crash(node);
+    return;
+  }
+  for (const NodeId to : nodes_) {
+    if (to != node.id && prng_.chance(0.6)) {
+      cuts_.emplace_back(node.id, to);
+    }
+  }
+  propose(node);
 }
 
 // Some links die, one way or both, or all come back.
