@@ -13,7 +13,7 @@ struct FormatOptions {
   u64 capacity = 0;    // bytes; 0: the file's size. A smaller regular file is extended, sparsely
   u32 shards = 1;
   u32 unit_bytes = 0;  // allocation unit; 0: 64 KiB below 1 TiB, else 1 MiB
-  bool prewrite = true;   // write the log's room once, so that a log write never changes a file's
+  bool prewrite = true;   // write slots and log once, so that writing them never changes a file's
                           // metadata; false for block devices and memory
   bool overwrite = false; // also if it is not blank
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/reached.h"
+#include "chunk/store/device.h"
 #include "runtime/await.h"
 
 namespace pangu::chunk {
@@ -70,6 +71,11 @@ Task<Result<Superblock>> read_superblock(env::File& file) {
   }
   if (unreadable) {
     co_return Error(Code::kIoError, "the superblock cannot be read");
+  }
+  if (file.size() < kDeviceBytesMin) {
+    co_return Error(Code::kNotOurs,
+                    fmt::format("it has only {} bytes, a device {} at least", file.size(),
+                                kDeviceBytesMin));
   }
   co_return Error(Code::kNotOurs, best.state == SuperblockState::blank ? "the device is blank"
                                                                        : "other data is on it");

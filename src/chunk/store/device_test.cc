@@ -159,9 +159,11 @@ void expect_error(TestStore& on, Code code, std::string_view text) {
 TEST(Device, WhatIsNoDeviceIsRefusedWithAReason) {
   const Quiet quiet;
   for (const u64 bytes : {u64{0}, u64{1}, u64{4095}, u64{4096}, u64{100'000}, kMiB}) {
-    TestStore blank(bytes, false);
-    expect_error(blank, Code::kNotOurs, "blank");
+    TestStore small(bytes, false);
+    expect_error(small, Code::kNotOurs, "at least");
   }
+  TestStore blank(kCapacity, false);
+  expect_error(blank, Code::kNotOurs, "blank");
   TestStore foreign(kCapacity, false);
   const std::string text(5000, 'x');
   foreign.file().poke(0, as_bytes_of(std::string_view(text)));
