@@ -56,6 +56,12 @@ std::string_view to_string(Method method) {
       return "heartbeat";
     case Method::cluster_info:
       return "cluster_info";
+    case Method::raft_messages:
+      return "raft_messages";
+    case Method::raft_snapshot_begin:
+      return "raft_snapshot_begin";
+    case Method::raft_snapshot_piece:
+      return "raft_snapshot_piece";
   }
   return "unknown";
 }

@@ -38,6 +38,10 @@ enum class Method : u16 {
   register_server = 140,
   heartbeat = 141,
   cluster_info = 142,
+  // between Raft hosts (raft/driver/codec.h)
+  raft_messages = 160,
+  raft_snapshot_begin = 161,
+  raft_snapshot_piece = 162,
 };
 std::string_view to_string(Method method);
 
