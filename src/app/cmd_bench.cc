@@ -309,7 +309,7 @@ constexpr Flag kMinCopies = {.name = "min-copies", .kind = ValueKind::count, .va
 constexpr Flag kTotal = {.name = "total", .kind = ValueKind::size, .value_name = "SIZE",
                          .help = "bytes to write first and to read from", .fallback = "64M"};
 constexpr Flag kPause = {.name = "pause", .kind = ValueKind::duration, .value_name = "TIME",
-                         .help = "idle so long before each append", .fallback = "0"};
+                         .help = "idle so long before each append", .fallback = "0s"};
 constexpr Flag kAppendFlags[] = {kSize, kDepth, kStreams, kSeconds, kPause, kDir, kSpin, kCopies,
                                  kMinCopies};
 constexpr Flag kReadFlags[] = {kSize, kDepth, kStreams, kSeconds, kTotal, kDir, kSpin, kCopies,

@@ -57,7 +57,7 @@ constexpr Flag kFlags[] = {
     {.name = "seconds", .kind = ValueKind::count, .value_name = "N",
      .help = "how long to measure", .fallback = "4"},
     {.name = "pause", .kind = ValueKind::duration, .value_name = "TIME",
-     .help = "idle so long before each round", .fallback = "0"},
+     .help = "idle so long before each round", .fallback = "0s"},
     {.name = "spin", .kind = ValueKind::duration, .value_name = "TIME",
      .help = "poll this long before sleeping", .config = "runtime.spin"},
 };

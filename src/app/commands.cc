@@ -191,7 +191,7 @@ int run_command_line(std::span<const std::string> words) {
     if (help) {
       return print(help_text()).ok() ? kExitOk : kExitFailed;
     }
-    fmt::print(stderr, "{}", help_text());
+    print_note(help_text());
     return kExitUsage;
   }
   const Found found = find_command(after);
@@ -201,8 +201,11 @@ int run_command_line(std::span<const std::string> words) {
     if (group.empty() || !bare) {
       return fail(unknown_command(after));
     }
-    fmt::print(after.size() == 1 ? stderr : stdout, "{}", group);
-    return after.size() == 1 ? kExitUsage : kExitOk;
+    if (after.size() == 1) {
+      print_note(group);
+      return kExitUsage;
+    }
+    return print(group).ok() ? kExitOk : kExitFailed;
   }
   std::vector<std::string> rest(before.begin(), before.end());
   const auto own = after.subspan(found.words);

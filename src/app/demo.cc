@@ -20,8 +20,7 @@ constexpr u64 kSmallAppends = 1000;
 constexpr u64 kSmallBytes = 4096;
 
 void step(std::string_view title, const std::string& text) {
-  fmt::print("  {:<9} {}\n", title, text);
-  std::fflush(stdout);
+  (void)print(fmt::format("  {:<9} {}\n", title, text));
 }
 
 double mib_per_s(u64 bytes, Duration took) {

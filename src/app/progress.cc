@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "app/report.h"
 #include "base/units.h"
 
 namespace pangu::app {
@@ -48,8 +49,7 @@ Progress::Progress(std::string label, std::optional<u64> total, Instant now)
 
 Progress::~Progress() {
   if (on_screen_) {
-    fmt::print(stderr, "\r\x1b[K");
-    std::fflush(stderr);
+    print_note("\r\x1b[K");
   }
 }
 
@@ -62,18 +62,16 @@ void Progress::add(u64 bytes, Instant now) {
 
 void Progress::note(const std::string& text) {
   if (on_screen_) {
-    fmt::print(stderr, "\r\x1b[K");
-    std::fflush(stderr);
+    print_note("\r\x1b[K");
     on_screen_ = false;
   }
-  fmt::print("{}\n", text);
-  std::fflush(stdout);
+  (void)print(text + "\n");
 }
 
 void Progress::finish(Instant now) {
   if (terminal_) {
     draw(now);
-    fmt::print(stderr, "\n");
+    print_note("\n");
     on_screen_ = false;
   }
 }
@@ -81,8 +79,7 @@ void Progress::finish(Instant now) {
 void Progress::draw(Instant now) {
   drawn_ = now;
   on_screen_ = true;
-  fmt::print(stderr, "\r{}\x1b[K", progress_line(label_, done_, total_, now - start_));
-  std::fflush(stderr);
+  print_note(fmt::format("\r{}\x1b[K", progress_line(label_, done_, total_, now - start_)));
 }
 
 }  // namespace pangu::app

@@ -51,11 +51,15 @@ std::string error_line(const Error& error) {
   return line;
 }
 
-void print_error(const Error& error) {
-  fmt::print(stderr, "{}\n", error_line(error));
-}
+void print_error(const Error& error) { print_note(error_line(error) + "\n"); }
 
-void print_warning(std::string_view text) { fmt::print(stderr, "warning: {}\n", text); }
+void print_warning(std::string_view text) { print_note(fmt::format("warning: {}\n", text)); }
+
+void print_note(std::string_view text) {
+  // Nobody is left to tell that standard error is gone.
+  (void)!std::fwrite(text.data(), 1, text.size(), stderr);
+  (void)std::fflush(stderr);
+}
 
 Status print(std::string_view text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();

@@ -12,6 +12,8 @@ std::string error_line(const Error& error);
 // To stderr; clears a progress bar first.
 void print_error(const Error& error);
 void print_warning(std::string_view text);
+// To stderr as it is. A stderr that is gone (a closed pipe) is no reason to fail.
+void print_note(std::string_view text);
 // To stdout. Returns an error if standard output is gone (a closed pipe, a full disk).
 Status print(std::string_view text);
 

@@ -25,6 +25,18 @@ TEST(Program, WrongArgumentsAreNamedAndExitWith2) {
   expect_refused({"chunkserver", "--data", "/tmp/x"}, 2, "no device is given");
 }
 
+// Whoever reads the messages may go away; that changes no exit code and aborts nothing.
+TEST(Program, AStandardErrorThatIsGoneDoesNotMatter) {
+  const auto shell = [](const std::string& words) {
+    const std::string script = binary_under_test() + " " + words + "; echo $?";
+    return run({.words = {"-c", script}, .program = "/bin/sh"});
+  };
+  EXPECT_EQ(shell("stattus 2>&-").out, "2\n");
+  EXPECT_EQ(shell("bench 2>&-").out, "2\n");
+  EXPECT_EQ(shell("status --cluster 127.0.0.1:1 2>&-").out, "1\n");
+  EXPECT_EQ(shell("help >&-").out, "1\n");
+}
+
 TEST(Program, UnknownConfigurationKeysAreRefused) {
   TemporaryDirectory place;
   write_file(place.file("pangu.toml"), "[server]\nlissten = \"127.0.0.1:1\"\n");
