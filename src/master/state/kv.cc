@@ -6,11 +6,10 @@ namespace pangu::master {
 
 Result<u64> content_hash(const KvReader& kv) {
   constexpr size_t kPage = 1000;
-  const std::string end(1, '\xff');
   std::string from;
   u64 hash = 0;
   for (;;) {
-    TRY(page, kv.scan(from, end, kPage));
+    TRY(page, kv.scan(from, kKeysEnd, kPage));
     for (const KvEntry& entry : page.entries) {
       hash = hash_combine(hash, hash64(entry.key));
       hash = hash_combine(hash, hash64(entry.value));

@@ -45,6 +45,20 @@ using KvBatch = std::map<std::string, std::optional<std::string>, std::less<>>;
 
 enum class MayWait : u8 { no, yes };
 
+// Another content for a store, built beside the one that it goes on serving: how a copy of a group
+// takes over a snapshot. Dropped without commit(), it leaves nothing behind. Must not outlive the
+// store; one at a time.
+class KvReplacement {
+ public:
+  virtual ~KvReplacement() = default;
+  // May wait for a disk: for a background thread, where there is one. A key may come again.
+  virtual Status add(const KvBatch& batch) = 0;
+  // When it returns ok the store holds exactly what was added, durably. A crash before that, or an
+  // error, leaves the content from before. Views made earlier go on showing that.
+  // REQUIRES: nothing is applied or flushed meanwhile
+  virtual Task<Status> commit() = 0;
+};
+
 class Kv : public KvReader {
  public:
   // Not durable until flush(). With MayWait::no it answers kBusy, having done nothing, rather than
@@ -53,11 +67,15 @@ class Kv : public KvReader {
   virtual Status apply(const KvBatch& batch, MayWait may_wait) = 0;
   // What was applied before the call survives a crash when it returns ok.
   virtual Task<Status> flush() = 0;
+  virtual std::unique_ptr<KvReplacement> begin_replacement() = 0;
   // A consistent view as of now whose reads may wait for a disk. Must not outlive the store.
   virtual std::unique_ptr<KvReader> blocking_view() const = 0;
   // REQUIRES: no other call is running. After it only destruction is allowed.
   virtual Task<void> close() = 0;
 };
+
+// Every key is below it.
+inline constexpr std::string_view kKeysEnd = "\xff";
 
 // A hash over every key and value, in order: equal contents give equal hashes.
 Result<u64> content_hash(const KvReader& kv);

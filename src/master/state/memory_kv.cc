@@ -104,22 +104,55 @@ Status MemoryKv::apply(const KvBatch& batch, MayWait) {
 }
 
 Task<Status> MemoryKv::flush() {
-  if (files_ == nullptr || !dirty_) {
-    co_return ok_status();
+  if (dirty_) {
+    CO_TRY_VOID(write_image(entries_));
+    dirty_ = false;
+  }
+  co_return ok_status();
+}
+
+Status MemoryKv::write_image(const Entries& entries) {
+  if (files_ == nullptr) {
+    return ok_status();
   }
   std::string image;
   append_number(image, kMagic);
-  append_number(image, static_cast<u32>(entries_.size()));
-  for (const auto& [key, value] : entries_) {
+  append_number(image, static_cast<u32>(entries.size()));
+  for (const auto& [key, value] : entries) {
     append_number(image, static_cast<u32>(key.size()));
     append_number(image, static_cast<u32>(value.size()));
     image += key;
     image += value;
   }
   append_number(image, crc32c(as_bytes_of(std::string_view(image))));
-  CO_TRY_VOID(files_->replace_file(path_, image));
-  dirty_ = false;
-  co_return ok_status();
+  return files_->replace_file(path_, image);
+}
+
+class MemoryKv::Replacement final : public KvReplacement {
+ public:
+  explicit Replacement(MemoryKv& kv) : kv_(kv) {}
+  Status add(const KvBatch& batch) override {
+    for (const auto& [key, value] : batch) {
+      if (value.has_value()) {
+        entries_.insert_or_assign(key, *value);
+      }
+    }
+    return ok_status();
+  }
+  Task<Status> commit() override {
+    CO_TRY_VOID(kv_.write_image(entries_));
+    kv_.entries_ = std::move(entries_);
+    kv_.dirty_ = false;
+    co_return ok_status();
+  }
+
+ private:
+  MemoryKv& kv_;
+  Entries entries_;
+};
+
+std::unique_ptr<KvReplacement> MemoryKv::begin_replacement() {
+  return std::make_unique<Replacement>(*this);
 }
 
 std::unique_ptr<KvReader> MemoryKv::blocking_view() const {

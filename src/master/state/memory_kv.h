@@ -18,13 +18,18 @@ class MemoryKv final : public Kv {
   Result<KvPage> scan(std::string_view from, std::string_view to, size_t limit) const override;
   Status apply(const KvBatch& batch, MayWait may_wait) override;
   Task<Status> flush() override;
+  std::unique_ptr<KvReplacement> begin_replacement() override;
   std::unique_ptr<KvReader> blocking_view() const override;
   Task<void> close() override;
 
  private:
+  class Replacement;
   Status load(std::string_view image);
 
-  std::map<std::string, std::string, std::less<>> entries_;
+  using Entries = std::map<std::string, std::string, std::less<>>;
+  Status write_image(const Entries& entries);
+
+  Entries entries_;
   env::FileSystem* files_ = nullptr;
   std::string path_;
   bool dirty_ = false;
