@@ -50,8 +50,10 @@ Core::Core(const Options& options, InitialState initial, const LogView& view, In
 void Core::deliver(Message message) {
   if (term_and_vote_durable() || !RAFT_RULE(durable_term_and_vote)) {
     out_.messages.push_back(std::move(message));
-  } else {
+  } else if (held_.size() < kHeldMessagesMax) {
     held_.push_back(std::move(message));
+  } else {
+    REACHED("raft: answers were dropped because the disk stands still");
   }
 }
 

@@ -19,6 +19,8 @@ using Term = StrongInt<struct TermTag, u64>;
 using Index = u64;
 
 inline constexpr NodeId kNobody{};
+// Answers that wait for a term or vote to become durable; more are dropped, as a network would.
+inline constexpr u32 kHeldMessagesMax = 1024;
 inline constexpr u32 kQuickElections = 4;  // after a broken connection to the leader
 
 // Names an entry. Its order is the order of "more up to date" (paper 5.4.1): by term, then index.
