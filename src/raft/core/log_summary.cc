@@ -10,6 +10,33 @@ LogSummary::LogSummary(SnapshotMeta base)
       runs_{{base.id.index, base.id.term}},
       configurations_{{base.id.index, std::move(base.configuration)}} {}
 
+Result<LogSummary> LogSummary::from_parts(std::vector<Run> runs,
+                                          std::vector<Configured> configurations, Index last) {
+  const Error bad(Code::kCorrupt, "not the summary of a log");
+  if (runs.empty() || configurations.empty() || runs.front().first > last ||
+      configurations.front().index != runs.front().first) {
+    return bad;
+  }
+  for (size_t i = 1; i < runs.size(); ++i) {
+    if (runs[i].first <= runs[i - 1].first || runs[i].first > last ||
+        runs[i].term <= runs[i - 1].term) {
+      return bad;
+    }
+  }
+  for (size_t i = 1; i < configurations.size(); ++i) {
+    if (configurations[i].index <= configurations[i - 1].index ||
+        configurations[i].index > last) {
+      return bad;
+    }
+  }
+  LogSummary out(SnapshotMeta{});
+  out.base_ = {runs.front().term, runs.front().first};
+  out.last_ = {runs.back().term, last};
+  out.runs_ = std::move(runs);
+  out.configurations_ = std::move(configurations);
+  return out;
+}
+
 Status LogSummary::append(const Entry& entry) {
   if (entry.index != last_.index + 1 || entry.term < last_.term || entry.term == Term{}) {
     return Error(Code::kCorrupt,

@@ -40,7 +40,7 @@ class LogSummary {
   const Configuration& configuration_at(Index index) const;
   SnapshotMeta describe(Index index) const;  // REQUIRES: base().index <= index <= last().index
 
- private:
+  // All that a summary consists of, for keeping it. The first of both is at base().index.
   struct Run {
     Index first = 0;
     Term term;
@@ -49,6 +49,13 @@ class LogSummary {
     Index index = 0;
     Configuration configuration;
   };
+  const std::vector<Run>& runs() const { return runs_; }
+  const std::vector<Configured>& configurations() const { return configurations_; }
+  // kCorrupt: no summary consists of that.
+  static Result<LogSummary> from_parts(std::vector<Run> runs,
+                                       std::vector<Configured> configurations, Index last);
+
+ private:
   LogId base_;
   LogId last_;
   std::vector<Run> runs_;                   // the first begins at base_.index

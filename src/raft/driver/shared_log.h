@@ -1,11 +1,18 @@
 #pragma once
 #include <map>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
+#include "base/intrusive_list.h"
 #include "base/result.h"
 #include "raft/driver/entry_cache.h"
+#include "raft/driver/log_groups.h"
+#include "raft/driver/log_segment.h"
 #include "raft/driver/log_store.h"
+#include "raft/driver/log_tail.h"
 #include "runtime/reactor.h"
 #include "runtime/sync.h"
 
@@ -59,8 +66,8 @@ class SharedLog final : public LogStore {
   // kWrongCluster: the files are of another version or log; kIoError, kNoSpace.
   Task<Status> open() override;
 
-  // What open() found. Once. REQUIRES of the caller: to refuse a group whose state machine's durable
-  // index lies before the base of its log: a file lost from the front of the log looks like
+  // What open() found. Once. REQUIRES of the caller: to refuse a group whose state machine's
+  // durable index lies before the base of its log: a file lost from the front of the log looks like
   // compaction.
   std::map<GroupId, Recovered> take_recovered() override;
 
@@ -93,14 +100,15 @@ class SharedLog final : public LogStore {
   Task<Result<Entries>> fetch(GroupId group, IndexRange range, u64 bytes_max) override;
 
   // Entries up to `index` are not needed; nothing of them can be read any more, but they may come
-  // back after a restart. Segments that nobody needs are deleted some time later. A group that keeps
-  // an old segment alive has its entries there written again at the end of the log, as soon as the
-  // log is more than twice as large as what is needed in it (and some segments). kInvalidArgument:
-  // the log does not hold them, or a write under way cuts them. kNotFound.
+  // back after a restart. Segments that nobody needs are deleted some time later. A group that
+  // keeps an old segment alive has its entries there written again at the end of the log, as soon
+  // as the log is more than twice as large as what is needed in it (and some segments).
+  // kInvalidArgument: the log does not hold them, or a write under way cuts them. kNotFound.
   Status compact(GroupId group, Index index) override;
 
-  u64 stored_bytes() const override;               // of all segments
-  u64 stored_bytes(GroupId group) const override;  // of a group's entries; 0 if there is no such group
+  u64 stored_bytes() const override;  // of all segments
+  u64 stored_bytes(
+      GroupId group) const override;  // of a group's entries; 0 if there is no such group
   u64 cached_bytes() const { return cache_.bytes(); }
   const SharedLogCounters& counters() const { return counters_; }
 
@@ -108,9 +116,111 @@ class SharedLog final : public LogStore {
   Task<void> stop() override;
 
  private:
+  class View final : public LogView {
+   public:
+    View(const EntryCache& cache, GroupId group) : cache_(cache), group_(group) {}
+    Found read(IndexRange range, u64 bytes_max, Entries& out) const override {
+      return cache_.read(group_, range, bytes_max, out);
+    }
+
+   private:
+    const EntryCache& cache_;
+    GroupId group_;
+  };
+  // A group as its callers see it: what they have begun, beside what is durable.
+  struct Front {
+    Front(const EntryCache& cache, GroupId group) : view(cache, group) {}
+    View view;
+    u32 pending = 0;          // requests that wait or are being written
+    u32 failures_unseen = 0;  // writes that failed with kNoSpace and have not returned
+    bool removing = false;
+    // How the group will be when all that is pending is done; only while something is.
+    Index base = 0;
+    LogId last;
+    HardState hard_state;
+    Index cut_from = 0;  // the lowest index of an entry that is pending
+  };
+  struct Copied {
+    Entry entry;
+    GroupId group;
+    Place from;
+  };
+  // Lives in the frame of the call that waits for it.
+  struct Request : ListNode {
+    enum class Kind : u8 { create, remove, write, copy };
+    Request(Kind what, GroupId of) : kind(what), group(of) {}
+    Kind kind;
+    GroupId group;
+    SnapshotMeta base;
+    LogWrite write;
+    std::vector<Copied> copies;
+    u64 bytes = 0;   // of its records
+    u64 offset = 0;  // of its first record, in the segment
+    std::optional<Error> error;
+    Event done;
+  };
+
+  // Before the writer.
+  Status usable() const;
+  Result<Front*> front_of(GroupId group);
+  void plan_from_durable(Front& front, const GroupLog& log);
+  Status plan(Front& front, LogWrite& write);
+  Result<LogId> plan_entries(const Front& front, const LogWrite& write, Index base, LogId last);
+  Task<Status> carry_out(Request& request);
+
+  // The writer.
+  Task<void> write_loop();
+  void take_batch();
+  Task<Status> write_batch();
+  Task<Status> add_segment();
+  void encode(Request& request, RecordWriter& writer);
+  void encode_write(const LogWrite& write, RecordWriter& writer);
+  void apply(Request& request);
+  void apply_write(const Request& request);
+  void settle(const Status& written);
+  void finish(Request& request, const Status& outcome);
+  bool closed() const { return closing_ || broken_; }
+
+  // log_fetch.cc
+  struct Wanted {
+    LogId id;
+    Place place;
+  };
+  std::vector<Wanted> next_run(const GroupLog& log, IndexRange range, u64 bytes_max) const;
+  Task<Status> read_run(GroupId group, std::vector<Wanted> run, Entries& out);
+  Result<std::shared_ptr<env::File>> reader_of(u32 segment);
+  Task<Result<std::vector<std::byte>>> read_at(u32 segment, u64 offset, u64 bytes);
+
+  // log_reclaim.cc
+  Task<void> reclaim_loop();
+  bool may_remove_first() const;
+  bool should_copy_first() const;
+  Status remove_first();
+  Task<Status> copy_live(u32 segment);
+  Task<Status> copy_piece(u32 segment, Bytes piece, u64 at, u64& next);
+  bool lives_at(GroupId group, LogId id, const Place& place) const;
+
   Reactor& reactor_;
   SharedLogOptions options_;
+  LogSegments segments_;
+  LogGroups groups_;
   EntryCache cache_;
+  LogTail tail_;
+  Chain chain_;
+  SegmentHeader header_{};  // of the last segment
+  std::map<GroupId, Front> fronts_;
+  std::set<GroupId> beginning_;  // groups that are being created
+  IntrusiveList<Request> queue_;
+  IntrusiveList<Request> writing_;
+  std::string buffer_;
+  std::map<u32, std::shared_ptr<env::File>> readers_;
+  WaitList queue_grew_;
+  WaitList reclaim_due_;
+  WaitList stopping_;
+  bool opened_ = false;
+  bool closing_ = false;
+  std::optional<Error> broken_;
+  Gate gate_;
   SharedLogCounters counters_;
 };
 
