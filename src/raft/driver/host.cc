@@ -207,7 +207,19 @@ void Host::gather_soon(Replica& replica) {
   }
 }
 
+// See invariant 2. A leader's deadline is its next heartbeat, after less than the interval: rounded
+// up to the grid it is the interval, and so for every group that is led from here.
+Instant Host::on_grid(const Replica& replica, Instant deadline) const {
+  if (deadline == Instant::never()) {
+    return deadline;
+  }
+  const Duration interval = options_.group.heartbeat;
+  const i64 grain = replica.leads() ? interval.ns : std::max<i64>(interval.ns / 8, 1);
+  return Instant{(deadline.ns + grain - 1) / grain * grain};
+}
+
 void Host::set_deadline(Replica& replica, Instant deadline) {
+  deadline = on_grid(replica, deadline);
   if (replica.deadline_ == deadline) {
     return;
   }
@@ -219,14 +231,11 @@ void Host::set_deadline(Replica& replica, Instant deadline) {
   arm_timer();
 }
 
-// Rounded up: see invariant 2.
 void Host::arm_timer() {
   if (deadlines_.empty() || closing_) {
     return;
   }
-  const i64 grain = std::max<i64>(options_.group.heartbeat.ns / 8, 1);
-  const i64 earliest = std::max(deadlines_.begin()->first, reactor_.now()).ns;
-  const Instant when{(earliest / grain + 1) * grain};
+  const Instant when = deadlines_.begin()->first;
   if (when < tick_at_) {
     tick_at_ = when;
     tick_.arm(reactor_, when);

@@ -16,8 +16,8 @@
 // 1. Events (messages, proposals, completions, time) mark their group; marked groups are driven by
 //    one task, once for all events since the last time: appends, acknowledgements and writes are cut
 //    there.
-// 2. Deadlines of groups are looked at on ticks of heartbeat / 8, so groups that were led at
-//    different times come to send their heartbeats together.
+// 2. Time is looked at on a grid: all groups that are led from here send their heartbeats at the
+//    same moments, in the same frames. Elections are on a finer one, heartbeat / 8.
 // 3. A failure of the log is final for the host: every member fails with kIoError. The process
 //    should end and be started again.
 namespace pangu::raft {
@@ -105,6 +105,7 @@ class Host final : private Transport::Listener {
   void mark_dirty(Replica& replica);
   void gather_soon(Replica& replica);
   void set_deadline(Replica& replica, Instant deadline);
+  Instant on_grid(const Replica& replica, Instant deadline) const;
   void arm_timer();
   void watch(Replica& replica);
   void forget(Replica& replica);

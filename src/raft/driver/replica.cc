@@ -22,6 +22,7 @@ Replica::~Replica() = default;
 Status Replica::start(HardState hard_state, LogSummary log) {
   Options options = host_.options_.group;
   options.self = host_.options_.self;
+  options.heartbeat = options.heartbeat * 7 / 8;  // Host::on_grid
   options.seed = host_.reactor_.env().random();
   applied_ = std::max(machine_.applied(), log.base().index);
   if (machine_.applied() < log.base().index) {
@@ -209,6 +210,7 @@ void Replica::propose_queued() {
   if (proposals.empty()) {
     return;
   }
+  core_->tick(now);  // a group that wakes has to know the time
   auto proposed = core_->propose(std::move(commands));
   if (!proposed.ok()) {
     const Error error =
@@ -309,6 +311,7 @@ void Replica::start_reads() {
     return;
   }
   const u64 context = ++next_read_;
+  core_->tick(host_.reactor_.now());
   const Status asked = core_->read_index(context);
   if (asked.ok()) {
     reads_[context] = std::move(reads_queued_);
@@ -342,6 +345,7 @@ Task<Status> Replica::change_members(ConfigurationChange change, Instant deadlin
   if (!leads()) {
     co_return not_leader();
   }
+  core_->tick(host_.reactor_.now());
   auto entered = core_->change_configuration(change);
   CO_TRY(id, std::move(entered));
   host_.mark_dirty(*this);
@@ -386,6 +390,7 @@ Task<Status> Replica::transfer(NodeId to, Instant deadline) {
   if (to == host_.self()) {
     co_return ok_status();
   }
+  core_->tick(host_.reactor_.now());
   CO_TRY_VOID(core_->transfer_leader(to));
   host_.mark_dirty(*this);
   const Term term = core_->term();

@@ -42,6 +42,7 @@ void Replica::tick(Instant now) {
 
 void Replica::peer_unreachable(NodeId peer) {
   if (core_ != nullptr && !failure_ && !closed_) {
+    core_->tick(host_.reactor_.now());
     core_->report_unreachable(peer);
     host_.mark_dirty(*this);
   }
@@ -215,6 +216,7 @@ void Replica::give_away() {
   if (!leads() || core_->transferee() != kNobody) {
     return;
   }
+  core_->tick(host_.reactor_.now());
   NodeId best;
   Index held = 0;
   for (const auto& [node, progress] : core_->progress()) {

@@ -68,8 +68,9 @@ void Transport::send(GroupId group, Message message) {
     ++counters_.lost;
     return;
   }
-  if (peer.queue.size() >= options_.queued_messages_max ||
-      peer.queued_bytes + bytes > options_.queued_bytes_max) {
+  const bool full = peer.queue.size() >= options_.queued_messages_max ||
+                    peer.queued_bytes + bytes > options_.queued_bytes_max;
+  if (full && !peer.queue.empty()) {
     REACHED("raft host: messages for a slow peer were dropped");
     ++counters_.lost;
     return;
