@@ -76,24 +76,20 @@ Task<Status> LogReplay::run() {
 }
 
 Task<Result<std::vector<std::byte>>> LogReplay::read_segment(std::string path) {
-  constexpr u64 kPiece = kMiB;
   CO_TRY(file, reactor_.env().files().open(path, {.read_only = true}));
-  std::vector<std::byte> bytes;
-  for (;;) {
-    const u64 offset = bytes.size();
-    bytes.resize(offset + kPiece);
-    const i64 got = co_await async_read(*file, offset, MutableBytes(bytes).subspan(offset));
+  if (file->size() > std::numeric_limits<u32>::max()) {
+    co_return corrupt(fmt::format("Raft log segment {}: is larger than any segment", path));
+  }
+  std::vector<std::byte> bytes(file->size());
+  for (u64 done = 0; done < bytes.size();) {
+    const i64 got = co_await async_read(*file, done, MutableBytes(bytes).subspan(done));
     if (got < 0) {
       co_return env::error_from_errno(static_cast<int>(-got), path);
     }
-    bytes.resize(offset + static_cast<u64>(got));
-    if (got == 0) {
-      co_return bytes;
-    }
-    if (bytes.size() > std::numeric_limits<u32>::max()) {
-      co_return corrupt(fmt::format("Raft log segment {}: is larger than any segment", path));
-    }
+    done += static_cast<u64>(got);
+    bytes.resize(got == 0 ? done : bytes.size());
   }
+  co_return bytes;
 }
 
 Task<Status> LogReplay::replay_segment(size_t place) {

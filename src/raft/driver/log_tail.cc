@@ -99,7 +99,7 @@ Task<void> LogTail::wait_prepared() {
 // Want of space is no matter here: the records themselves will tell.
 Task<void> LogTail::prepare() {
   constexpr u64 kPiece = 256 * kKiB;
-  const std::vector<std::byte> zeroes(kPiece);
+  const std::vector<std::byte> zeroes(std::min(kPiece, file_bytes_));
   while (!stopped_ && !failure_) {
     const u64 wanted = std::min(end_ + ahead_, file_bytes_);
     if (ahead_ == 0 || prepared_ >= wanted || !file_) {
@@ -118,7 +118,7 @@ Task<void> LogTail::prepare() {
       failure_ = written.error();
     }
     prepare_ended_.wake_all();
-    if (!written.ok()) {
+    if (!written.ok() && !stopped_) {
       co_await prepare_due_.wait();
     }
   }
