@@ -182,6 +182,52 @@ TEST_F(HostTest, WhoIsFarBehindGetsASnapshot) {
   EXPECT_TRUE(rig_->wait([&] { return behind->ready() && settled(last_); }, seconds(5)));
 }
 
+TEST_F(HostTest, ACrashBetweenStateAndLogOfASnapshot) {
+  begin(3, 3, small_log());
+  Process* leader = rig_->wait_leader(seconds(5));
+  ASSERT_NE(leader, nullptr);
+  Process* behind = leader == &rig_->at(1) ? &rig_->at(2) : &rig_->at(1);
+  rig_->world.net().isolate(behind->node());
+  append_some(*leader, 20);
+  leader->ledger().flush();
+  rig_->world.run_for(seconds(3));
+  behind->log_disk.full = true;
+  rig_->world.net().heal_all();
+  ASSERT_TRUE(rig_->wait([&] { return behind->ledger().applied() == last_; }, seconds(10)));
+  EXPECT_EQ(behind->replica().counters().snapshots_installed, 0u);
+  EXPECT_LT(behind->log_disk.groups.at(kGroup).last(), last_);
+  behind->crash(env::sim::Crash::power);
+  behind->log_disk.full = false;
+  behind->start();
+  ASSERT_TRUE(rig_->wait([&] { return behind->ready(); }, seconds(5)));
+  EXPECT_EQ(behind->log_disk.groups.at(kGroup).base.id.index, last_);
+  append_some(*leader, 3);
+  EXPECT_TRUE(rig_->wait([&] { return settled(last_); }, seconds(5)));
+  EXPECT_FALSE(behind->node().env().files().exists("/raft/install-0000000000000007"));
+}
+
+// The same with the note of it and the old state: it means nothing.
+TEST_F(HostTest, ACrashBeforeTheStateOfASnapshot) {
+  begin(3, 3, small_log());
+  Process* leader = rig_->wait_leader(seconds(5));
+  ASSERT_NE(leader, nullptr);
+  Process* behind = leader == &rig_->at(1) ? &rig_->at(2) : &rig_->at(1);
+  rig_->world.net().isolate(behind->node());
+  append_some(*leader, 20);
+  leader->ledger().flush();
+  rig_->world.run_for(seconds(3));
+  behind->ledger_disks[0].full = true;
+  rig_->world.net().heal_all();
+  const std::string note = "/raft/install-0000000000000007";
+  ASSERT_TRUE(rig_->wait([&] { return behind->node().env().files().exists(note); }, seconds(10)));
+  behind->crash(env::sim::Crash::process);
+  behind->ledger_disks[0].full = false;
+  behind->start();
+  EXPECT_TRUE(rig_->wait([&] { return behind->ready() && settled(last_); }, seconds(10)));
+  EXPECT_EQ(behind->replica().counters().snapshots_installed, 1u);
+  EXPECT_FALSE(behind->node().env().files().exists(note));
+}
+
 TEST_F(HostTest, MembersComeAndGo) {
   begin(5, 3, small_log());
   Process* leader = rig_->wait_leader(seconds(5));

@@ -173,7 +173,7 @@ class Replica {
                           SnapshotSink& sink);
   Task<Result<std::string>> ask(NodeId from, wire::Method method, std::string body);
   Task<Status> install(Pulled& pulled);
-  Task<Status> commit_sink(SnapshotSink& sink);
+  Task<Status> replace_state(Pulled& pulled);
 
   Host& host_;
   const GroupId group_;

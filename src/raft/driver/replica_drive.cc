@@ -164,7 +164,9 @@ Task<void> Replica::write_loop() {
     if (pending.install) {
       const Status installed = co_await install(*pending.install);
       if (!installed.ok()) {
-        fail(installed.error());
+        if (usable().ok()) {
+          fail(installed.error());
+        }
         break;
       }
     }

@@ -136,10 +136,7 @@ Task<Result<std::string>> Replica::ask(NodeId from, wire::Method method, std::st
 
 Task<Status> Replica::install(Pulled& pulled) {
   co_await machine_lock_.take(1);
-  Status done = host_.note_install(group_, pulled.meta);
-  if (done.ok()) {
-    done = co_await commit_sink(*pulled.sink);
-  }
+  const Status done = co_await replace_state(pulled);
   if (done.ok()) {
     applied_ = std::max(applied_, pulled.meta.id.index);
     apply_to_ = std::max(apply_to_, applied_);
@@ -151,11 +148,14 @@ Task<Status> Replica::install(Pulled& pulled) {
 }
 
 // There is no way back: the core has left the old log. A full disk is waited for.
-Task<Status> Replica::commit_sink(SnapshotSink& sink) {
+Task<Status> Replica::replace_state(Pulled& pulled) {
   for (;;) {
-    auto committed = co_await sink.commit();
-    if (committed.code() != Code::kNoSpace) {
-      co_return committed;
+    Status done = host_.note_install(group_, pulled.meta);
+    if (done.ok()) {
+      done = co_await pulled.sink->commit();
+    }
+    if (done.code() != Code::kNoSpace) {
+      co_return done;
     }
     REACHED("raft host: no room to install a snapshot");
     co_await closing_.wait(host_.reactor_.now() + host_.options_.no_space_retry);

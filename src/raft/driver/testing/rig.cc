@@ -1,6 +1,6 @@
 #include "raft/driver/testing/rig.h"
 
-#include "base/log.h"
+#include "raft/driver/shared_log.h"
 #include "runtime/await.h"
 
 namespace pangu::raft::testing {
@@ -72,8 +72,18 @@ Task<Status> Process::serve() {
   options.cluster = kCluster;
   options.directory = "/raft";
   std::unique_ptr<LogStore> log;
-  CO_TRY_VOID(node_.env().files().make_directories(options.directory));
-  log = std::make_unique<MemoryLog>(*reactor_, log_disk);
+  CO_TRY_VOID(node_.env().files().make_directories("/raft/log"));
+  if (options_.shared_log) {
+    SharedLogOptions where;
+    where.directory = "/raft/log";
+    where.log = Uuid{.high = 1, .low = id_.value()};
+    where.segment_bytes = options_.segment_bytes;
+    where.cache_bytes = options_.cache_bytes;
+    where.prepared_ahead = options_.segment_bytes / 4;
+    log = std::make_unique<SharedLog>(*reactor_, where);
+  } else {
+    log = std::make_unique<MemoryLog>(*reactor_, log_disk);
+  }
   host_ = std::make_unique<Host>(*reactor_, options, std::move(log), *channels_);
   for (Process* peer : peers) {
     host_->set_address(peer->id(), peer->address());

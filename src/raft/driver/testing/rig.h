@@ -9,6 +9,7 @@
 #include "raft/driver/testing/ledger.h"
 #include "raft/driver/testing/memory_log.h"
 #include "rpc/server.h"
+#include "runtime/await.h"
 
 // Raft hosts as processes on simulated nodes, with the real rpc between them.
 namespace pangu::raft::testing {

@@ -39,6 +39,7 @@ RigOptions Storm::draw_options(Prng& prng) {
     host.transport.queued_bytes_max = 20'000;
     host.transport.calls_max = 1;
   }
+  out.shared_log = prng.chance(0.7);
   out.segment_bytes = prng.chance(0.5) ? 16 * kKiB : 128 * kKiB;
   out.cache_bytes = prng.chance(0.5) ? 2 * kKiB : 256 * kKiB;
   return out;
@@ -272,6 +273,8 @@ void Storm::slow(Process& process) {
 void Storm::full(Process& process) {
   const bool now = prng_.chance(0.5);
   process.log_disk.full = now;
+  env::sim::Disk& disk = process.node().disk();
+  disk.options().capacity = now ? std::max<u64>(disk.used(), 1) : 0;
   process.ledger_disks[0].full = prng_.chance(0.5) && now;
 }
 
@@ -317,6 +320,7 @@ void Storm::calm_down() {
     process->node().disk().slow_down(1);
     process->log_disk.write_max = microseconds(100);
     process->log_disk.full = false;
+    process->node().disk().options().capacity = 0;
     process->ledger_disks[0].full = false;
     process->ledger_disks[0].apply_max = {};
     if (!process->running()) {
