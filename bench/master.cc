@@ -61,7 +61,8 @@ int measure(const std::string& folder, u64 files, u64 clients, env::EnvKind kind
     std::fprintf(stderr, "%s\n", made.error().message().c_str());
     return 1;
   }
-  Master master(reactor, options);
+  BufferPool pool(*world, {.bytes = 4 * kMiB, .huge_pages = false, .registered = false});
+  Master master(reactor, pool, options);
   CHECK(run_blocking(reactor, master.open()).ok());
   std::printf("create_file: %llu files, %llu clients, %s, folder %s\n",
               static_cast<unsigned long long>(files), static_cast<unsigned long long>(clients),

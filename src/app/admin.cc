@@ -4,11 +4,15 @@
 
 #include "app/settings.h"
 #include "rpc/control.h"
+#include "runtime/await.h"
 
 namespace pangu::app {
 
 namespace {
 // An answer of one chunkserver that is asked only for a report is not worth a long wait.
+// One master is asked so long before the next one.
+constexpr Duration kMasterTimeout = seconds(1);
+constexpr Duration kMasterPause = milliseconds(50);
 constexpr Duration kServerTimeout = seconds(2);
 }  // namespace
 
@@ -56,14 +60,26 @@ template <class Reply, class Request>
 Task<Result<Reply>> Admin::ask_master(wire::Method method, Request request) {
   const Instant deadline = world_.now() + timeout_;
   Error last(Code::kConnectFailed);
-  for (size_t i = 0; i < masters_.size(); ++i) {
-    const env::Address address = masters_[i];
+  // Each in turn, and again while they are choosing a leader.
+  for (size_t i = 0;; ++i) {
+    if (i > 0 && i % masters_.size() == 0) {
+      const bool choosing = masters_.size() > 1 || last.code() == Code::kNotLeader;
+      if (!choosing || world_.now() + kMasterPause >= deadline) {
+        break;
+      }
+      co_await sleep_for(kMasterPause);
+    }
+    const env::Address address = masters_[i % masters_.size()];
     rpc::CallOptions options;
-    options.deadline = deadline;
+    options.deadline = masters_.size() == 1 ? deadline
+                                            : std::min(deadline, world_.now() + kMasterTimeout);
     auto reply =
         co_await rpc::call_control<Reply>(channel(address), method, request, options);
-    if (reply.ok() || (reply.code() != Code::kConnectFailed &&
-                       reply.code() != Code::kConnectionLost && reply.code() != Code::kNotLeader)) {
+    const Code code = reply.code();
+    const bool elsewhere =
+        code == Code::kConnectFailed || code == Code::kConnectionLost || code == Code::kNotLeader ||
+        (code == Code::kTimeout && world_.now() < deadline);
+    if (!elsewhere) {
       co_return std::move(reply);
     }
     last = std::move(reply).error().within(fmt::format("master {}", env::to_string(address)));

@@ -56,11 +56,9 @@ Result<LocalClusterOptions> options_of(const Invocation& invocation) {
   options.racks = args.count("racks");
   options.memory = args.toggle("memory");
   options.device_bytes = args.size("device-size");
-  if (args.count("masters") != 1) {
-    return Error(Code::kUnsupported,
-                 fmt::format("--masters {}: one master, because the masters' log is not replicated "
-                             "in this version",
-                             args.count("masters")));
+  options.masters = args.count("masters");
+  if (options.masters == 0 || options.masters > 9) {
+    return Error(Code::kInvalidArgument, "--masters is 1 to 9");
   }
   const u64 port = args.count("master-port");
   if (port > 65535 || options.chunkservers == 0 || options.chunkservers > 1000) {
@@ -129,7 +127,7 @@ constexpr Flag kStartFlags[] = {
     {.name = "chunkservers", .kind = ValueKind::count, .value_name = "N",
      .help = "how many chunkservers", .fallback = "3"},
     {.name = "masters", .kind = ValueKind::count, .value_name = "N", .help = "how many masters",
-     .fallback = "1"},
+     .fallback = "3"},
     {.name = "racks", .kind = ValueKind::count, .value_name = "N",
      .help = "spread the chunkservers over this many racks; 0: each its own", .fallback = "0"},
     {.name = "memory", .help = "keep the data in memory: fast, and gone with the process"},

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "app/local_file.h"
+#include "base/ids.h"
 #include "app/value.h"
 
 namespace pangu::app {
@@ -39,15 +40,46 @@ Result<u16> free_port(World& world) {
   return Error(Code::kInUse, "no free port on 127.0.0.1");
 }
 
-RoleProcess master_role(const LocalClusterOptions& options, u16 port, bool fresh) {
-  RoleProcess role;
-  role.name = "master-1";
-  role.words = {"master", "--data", options.directory + "/master-1", "--listen",
-                fmt::format("127.0.0.1:{}", port)};
-  if (fresh) {
-    role.words.push_back("--init");
+// What the founding masters of a cluster know of each other.
+struct MasterPlan {
+  std::vector<u16> ports;
+  Uuid cluster;
+  std::string members() const {
+    std::string out;
+    for (size_t i = 0; i < ports.size(); ++i) {
+      out += fmt::format("{}{}=127.0.0.1:{}", i == 0 ? "" : ",", i + 1, ports[i]);
+    }
+    return out;
   }
-  role.address = fmt::format("127.0.0.1:{}", port);
+};
+
+Result<MasterPlan> plan_masters(World& world, const LocalClusterOptions& options) {
+  MasterPlan plan;
+  plan.cluster = {.high = world.env().random(), .low = world.env().random()};
+  while (plan.ports.size() < options.masters) {
+    u16 port = static_cast<u16>(options.master_port + plan.ports.size());
+    if (options.master_port == 0) {
+      TRY(found, free_port(world));
+      port = found;
+    }
+    if (std::find(plan.ports.begin(), plan.ports.end(), port) == plan.ports.end()) {
+      plan.ports.push_back(port);
+    }
+  }
+  return plan;
+}
+
+RoleProcess master_role(const LocalClusterOptions& options, const MasterPlan& plan, size_t index,
+                        bool fresh) {
+  RoleProcess role;
+  role.name = fmt::format("master-{}", index + 1);
+  role.address = fmt::format("127.0.0.1:{}", plan.ports[index]);
+  role.words = {"master", "--data", options.directory + "/" + role.name, "--listen", role.address};
+  if (fresh) {
+    role.words.insert(role.words.end(),
+                      {"--init", fmt::format("--node={}", index + 1),
+                       "--members=" + plan.members(), "--cluster-id=" + to_string(plan.cluster)});
+  }
   return role;
 }
 
@@ -106,20 +138,30 @@ Result<LocalCluster> LocalCluster::start(World& world, const LocalClusterOptions
   } else if (before.code() != Code::kNotFound) {
     return std::move(before).error();
   }
-  u16 port = options.master_port;
-  if (port == 0) {
-    TRY(found, free_port(world));
-    port = found;
-  }
   ClusterFile file;
   file.directory = options.directory;
-  const bool fresh = !files.exists(options.directory + "/master-1/identity.toml");
-  file.roles.push_back(master_role(options, port, fresh));
+  if (before.ok()) {
+    // The masters know each other by the addresses with which they began.
+    for (const RoleProcess& role : before->roles) {
+      if (is_master(role)) {
+        file.roles.push_back(role);
+        file.roles.back().process = {};
+      }
+    }
+  } else {
+    TRY(plan, plan_masters(world, options));
+    for (size_t i = 0; i < plan.ports.size(); ++i) {
+      file.roles.push_back(master_role(options, plan, i, true));
+    }
+  }
   for (u64 i = 0; i < options.chunkservers; ++i) {
     file.roles.push_back(chunkserver_role(options, i, file.masters()));
   }
   for (RoleProcess& role : file.roles) {
-    role.words.insert(role.words.end(), options.common_words.begin(), options.common_words.end());
+    if (!is_master(role) || !before.ok()) {
+      role.words.insert(role.words.end(), options.common_words.begin(),
+                        options.common_words.end());
+    }
     role.log_path = fmt::format("{}/{}.log", options.directory, role.name);
   }
   LocalCluster cluster(world, std::move(file), std::move(lock));
@@ -130,19 +172,19 @@ Result<LocalCluster> LocalCluster::start(World& world, const LocalClusterOptions
   return std::move(cluster);
 }
 
-// The master first; then all chunkservers at once.
+// All masters at once, then all chunkservers.
 Status LocalCluster::launch_all() {
-  std::vector<std::pair<RoleProcess*, StartedProcess>> starting;
-  for (RoleProcess& role : file_.roles) {
-    TRY(started, launch(role));
-    if (is_master(role)) {
-      TRY_VOID(await_ready(role, started));
-    } else {
-      starting.emplace_back(&role, std::move(started));
+  for (const bool masters : {true, false}) {
+    std::vector<std::pair<RoleProcess*, StartedProcess>> starting;
+    for (RoleProcess& role : file_.roles) {
+      if (is_master(role) == masters) {
+        TRY(started, launch(role));
+        starting.emplace_back(&role, std::move(started));
+      }
     }
-  }
-  for (auto& [role, started] : starting) {
-    TRY_VOID(await_ready(*role, started));
+    for (auto& [role, started] : starting) {
+      TRY_VOID(await_ready(*role, started));
+    }
   }
   return {};
 }
@@ -162,7 +204,10 @@ Status LocalCluster::await_ready(RoleProcess& role, StartedProcess& started) {
   }
   role.address = split(*announced, '\n').front();
   // A master that was made once is opened from now on.
-  std::erase(role.words, "--init");
+  std::erase_if(role.words, [](const std::string& word) {
+    return word == "--init" || word.starts_with("--node=") || word.starts_with("--members=") ||
+           word.starts_with("--cluster-id=");
+  });
   return store();
 }
 

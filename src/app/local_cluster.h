@@ -12,11 +12,12 @@ namespace pangu::app {
 
 struct LocalClusterOptions {
   std::string directory;
+  u64 masters = 3;
   u64 chunkservers = 3;
   u64 racks = 0;             // 0: every chunkserver is a rack of its own
   bool memory = false;       // devices in memory instead of files
   u64 device_bytes = 0;
-  u16 master_port = 0;       // 0: any free one
+  u16 master_port = 0;       // of the first master, the others take the next ones; 0: free ones
   std::vector<std::string> common_words;  // flags that every process gets
 };
 

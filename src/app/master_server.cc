@@ -7,10 +7,13 @@
 namespace pangu::app {
 
 namespace {
+constexpr Duration kHandOverPatience = seconds(1);
+
 master::MasterOptions master_options(const MasterServerOptions& options) {
   master::MasterOptions out;
   out.directory = options.data;
   out.version = kProgramVersion;
+  out.key = options.key;
   return out;
 }
 }  // namespace
@@ -33,14 +36,14 @@ Result<MasterServerOptions> master_server_options(const Config& config) {
 MasterServer::MasterServer(Reactor& reactor, const MasterServerOptions& options)
     : reactor_(reactor),
       pool_(reactor.env(), {.bytes = 8 * kMiB, .huge_pages = false, .registered = false}),
-      master_(reactor, master_options(options)) {}
+      master_(reactor, pool_, master_options(options)) {}
 
 MasterServer::~MasterServer() = default;
 
 Task<Result<std::unique_ptr<MasterServer>>> MasterServer::start(Reactor& reactor,
                                                                 MasterServerOptions options) {
   if (options.init) {
-    const auto made = master::Master::init(reactor.env(), options.data);
+    const auto made = master::Master::init(reactor.env(), options.data, options.founding);
     if (!made.ok()) {
       co_return made.error();
     }
@@ -68,6 +71,7 @@ Task<Status> MasterServer::begin(MasterServerOptions options) {
 
 Task<void> MasterServer::stop() {
   if (server_) {
+    co_await master_.hand_over(reactor_.now() + kHandOverPatience);
     co_await server_->stop();
   }
   co_await master_.stop();

@@ -15,7 +15,8 @@ namespace pangu::app {
 struct MasterServerOptions {
   std::string data;
   env::Address listen;
-  bool init = false;  // make a new cluster first
+  bool init = false;  // make a new data folder first
+  master::Founding founding;  // with init
   std::optional<rpc::ClusterKey> key;
   rpc::ServerOptions rpc;  // limits
 };

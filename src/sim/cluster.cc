@@ -27,8 +27,13 @@ bool may_pass(Code code) {
 
 }  // namespace
 
-MasterHost::MasterHost(env::sim::World& world, Judge& judge, const ClusterOptions& options)
-    : Host(world, "master"), judge_(judge), options_(options) {}
+MasterHost::MasterHost(env::sim::World& world, Judge& judge, const ClusterOptions& options,
+                       u32 index, const std::vector<env::Address>& members)
+    : Host(world, fmt::format("master-{}", index)),
+      judge_(judge),
+      options_(options),
+      index_(index),
+      members_(members) {}
 
 Task<void> MasterHost::run() {
   for (;;) {
@@ -47,7 +52,12 @@ Task<void> MasterHost::run() {
 Task<Status> MasterHost::serve() {
   env::Env& env = reactor().env();
   if (!env.files().exists(kMasterFolder + "/identity.toml")) {
-    CO_TRY_VOID(master::Master::init(env, kMasterFolder));
+    master::Founding founding{
+        .cluster = {.high = 0x51, .low = 0x3a}, .node = raft::NodeId{index_ + 1}, .members = {}};
+    for (u32 i = 0; i < members_.size(); ++i) {
+      founding.members.push_back({.node = raft::NodeId{i + 1}, .address = members_[i]});
+    }
+    CO_TRY_VOID(master::Master::init(env, kMasterFolder, founding));
   }
   const BufferPoolOptions pool_options{.bytes = 8 * kMiB, .huge_pages = false, .registered = false};
   pool_ = std::make_unique<BufferPool>(env, pool_options);
@@ -57,8 +67,10 @@ Task<Status> MasterHost::serve() {
       .version = "sim",
       .group = {.flush_interval = options_.master_flush_interval},
       .liveness = {.suspect_after = options_.suspect_after, .dead_after = options_.dead_after},
-      .log_segment_bytes = options_.master_segment_bytes};
-  master_ = std::make_unique<master::Master>(reactor(), options);
+      .log = {.segment_bytes = options_.master_segment_bytes},
+      .raft = {.log_keep_entries = options_.master_log_keep},
+      .key = cluster_key()};
+  master_ = std::make_unique<master::Master>(reactor(), *pool_, options);
   auto opened = co_await master_->open();
   if (!opened.ok()) {
     co_await master_->stop();
@@ -90,17 +102,17 @@ void MasterHost::drop() {
 }
 
 ChunkHost::ChunkHost(env::sim::World& world, Judge& judge, const ClusterOptions& options, u32 index,
-                     env::Address master)
+                     const std::vector<env::Address>& masters)
     : Host(world, fmt::format("chunk-{}", index)),
       judge_(judge),
       options_(options),
       index_(index),
-      master_(master) {}
+      masters_(masters) {}
 
 chunk::ChunkserverOptions ChunkHost::server_options() {
   chunk::ChunkserverOptions out{.data = "/data",
                                 .listen = node().address(kPort),
-                                .masters = {master_},
+                                .masters = masters_,
                                 .rack = fmt::format("rack-{}", index_ % options_.racks),
                                 .key = cluster_key(),
                                 .receive_pool_bytes = 12 * kMiB};
@@ -145,15 +157,17 @@ Task<void> ChunkHost::stop() {
 }
 
 ClientHost::ClientHost(env::sim::World& world, const ClusterOptions& options, u32 index,
-                       env::Address master)
+                       const std::vector<env::Address>& masters)
     : Host(world, fmt::format("client-{}", index)),
       options_(options),
       index_(index),
-      master_(master) {}
+      masters_(masters) {}
 
 Task<Result<client::Client*>> ClientHost::new_client() {
   client::ClientOptions options = options_.client;
-  options.masters = {env::to_string(master_)};
+  for (const env::Address& master : masters_) {
+    options.masters.push_back(env::to_string(master));
+  }
   options.key = cluster_key();
   auto opened = co_await client::Client::open(reactor(), options);
   if (!opened.ok()) {
@@ -200,10 +214,14 @@ void ClientHost::drop() {
 
 Cluster::Cluster(env::sim::World& world, Judge& judge, const ClusterOptions& options)
     : world_(world), judge_(judge), options_(options) {
-  master_ = std::make_unique<MasterHost>(world_, judge_, options_);
+  for (u32 i = 0; i < options_.masters; ++i) {
+    masters_.push_back(
+        std::make_unique<MasterHost>(world_, judge_, options_, i, master_addresses_));
+    master_addresses_.push_back(masters_.back()->address());
+  }
   for (u32 i = 0; i < options_.chunkservers; ++i) {
     chunkservers_.push_back(
-        std::make_unique<ChunkHost>(world_, judge_, options_, i, master_->address()));
+        std::make_unique<ChunkHost>(world_, judge_, options_, i, master_addresses_));
   }
   for (u32 i = 0; i < options_.clients; ++i) {
     add_client();
@@ -212,12 +230,28 @@ Cluster::Cluster(env::sim::World& world, Judge& judge, const ClusterOptions& opt
 
 ClientHost& Cluster::add_client() {
   const u32 index = static_cast<u32>(clients_.size());
-  clients_.push_back(std::make_unique<ClientHost>(world_, options_, index, master_->address()));
+  clients_.push_back(std::make_unique<ClientHost>(world_, options_, index, master_addresses_));
   return *clients_.back();
 }
 
+MasterHost* Cluster::leader() {
+  for (const auto& host : masters_) {
+    if (host->running() && host->leads()) {
+      return host.get();
+    }
+  }
+  return nullptr;
+}
+
 bool Cluster::serving() const {
-  if (!master_->running() || !master_->serving()) {
+  bool led = false;
+  for (const auto& host : masters_) {
+    if (!host->running() || !host->serving()) {
+      return false;
+    }
+    led = led || host->leads();
+  }
+  if (!led) {
     return false;
   }
   for (const auto& host : chunkservers_) {
@@ -229,7 +263,9 @@ bool Cluster::serving() const {
 }
 
 bool Cluster::boot(Instant deadline) {
-  master_->start();
+  for (const auto& host : masters_) {
+    host->start();
+  }
   for (const auto& host : chunkservers_) {
     host->start();
   }
@@ -270,7 +306,12 @@ bool Cluster::shut_down(Duration patience) {
       return false;
     }
   }
-  return !master_->running() || stop_host(*master_, master_->stop(), patience);
+  for (const auto& host : masters_) {
+    if (host->running() && !stop_host(*host, host->stop(), patience)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace pangu::sim

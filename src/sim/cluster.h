@@ -11,17 +11,19 @@
 #include "sim/host.h"
 #include "sim/judge.h"
 
-// A whole cluster of the real code on simulated nodes: a master, chunkservers, and hosts on which
+// A whole cluster of the real code on simulated nodes: masters, chunkservers, and hosts on which
 // clients run. Each process that cannot start tries again, as under a supervisor.
 namespace pangu::sim {
 
 struct ClusterOptions {
+  u32 masters = 1;
   u32 chunkservers = 4;
   u32 racks = 4;  // chunkserver i stands in rack i mod racks
   u32 clients = 3;
   u64 device_bytes = 64 * kMiB;
   u32 devices = 1;  // of each chunkserver
   Duration master_flush_interval = seconds(3);
+  u64 master_log_keep = 10'000;  // entries
   u64 master_segment_bytes = 64 * kKiB;
   Duration suspect_after = seconds(3);
   Duration dead_after = seconds(30);
@@ -30,9 +32,12 @@ struct ClusterOptions {
 
 class MasterHost final : public Host {
  public:
-  MasterHost(env::sim::World& world, Judge& judge, const ClusterOptions& options);
+  // `members` says where every master is; it is complete before start().
+  MasterHost(env::sim::World& world, Judge& judge, const ClusterOptions& options, u32 index,
+             const std::vector<env::Address>& members);
   ~MasterHost() override { halt(); }
   bool serving() const { return server_ != nullptr; }
+  bool leads() const { return serving() && master_->group().check_leader().ok(); }
   env::Address address() { return node().address(kPort); }
   master::Master& master() { return *master_; }
   Task<void> stop();
@@ -45,6 +50,8 @@ class MasterHost final : public Host {
 
   Judge& judge_;
   const ClusterOptions& options_;
+  const u32 index_;
+  const std::vector<env::Address>& members_;
   std::unique_ptr<BufferPool> pool_;
   std::unique_ptr<master::Master> master_;
   std::unique_ptr<rpc::Server> server_;
@@ -53,7 +60,7 @@ class MasterHost final : public Host {
 class ChunkHost final : public Host {
  public:
   ChunkHost(env::sim::World& world, Judge& judge, const ClusterOptions& options, u32 index,
-            env::Address master);
+            const std::vector<env::Address>& masters);
   ~ChunkHost() override { halt(); }
   bool serving() const { return server_ != nullptr; }
   chunk::Chunkserver& server() { return *server_; }
@@ -70,7 +77,7 @@ class ChunkHost final : public Host {
   Judge& judge_;
   const ClusterOptions& options_;
   const u32 index_;
-  const env::Address master_;
+  const std::vector<env::Address>& masters_;
   std::unique_ptr<chunk::Chunkserver> server_;
 };
 
@@ -79,7 +86,8 @@ class ClientHost final : public Host {
   // Called in each life of the process when its first client is connected.
   using Ready = std::function<void(ClientHost&)>;
 
-  ClientHost(env::sim::World& world, const ClusterOptions& options, u32 index, env::Address master);
+  ClientHost(env::sim::World& world, const ClusterOptions& options, u32 index,
+             const std::vector<env::Address>& masters);
   ~ClientHost() override { halt(); }
   u32 index() const { return index_; }
   void set_ready(Ready ready) { ready_ = std::move(ready); }
@@ -101,7 +109,7 @@ class ClientHost final : public Host {
 
   const ClusterOptions& options_;
   const u32 index_;
-  const env::Address master_;
+  const std::vector<env::Address>& masters_;
   Ready ready_;
   std::vector<std::unique_ptr<client::Client>> clients_;
   std::vector<std::shared_ptr<void>> kept_;
@@ -122,7 +130,9 @@ class Cluster {
   // Stops every process in order; false, with the reason told to the judge, if something is left.
   bool shut_down(Duration patience);
 
-  MasterHost& master() { return *master_; }
+  std::vector<std::unique_ptr<MasterHost>>& masters() { return masters_; }
+  // The one that leads, as far as it knows; nullptr if nobody does.
+  MasterHost* leader();
   std::vector<std::unique_ptr<ChunkHost>>& chunkservers() { return chunkservers_; }
   std::vector<std::unique_ptr<ClientHost>>& clients() { return clients_; }
   ClientHost& add_client();
@@ -134,7 +144,8 @@ class Cluster {
   env::sim::World& world_;
   Judge& judge_;
   const ClusterOptions options_;
-  std::unique_ptr<MasterHost> master_;
+  std::vector<env::Address> master_addresses_;
+  std::vector<std::unique_ptr<MasterHost>> masters_;
   std::vector<std::unique_ptr<ChunkHost>> chunkservers_;
   std::vector<std::unique_ptr<ClientHost>> clients_;
 };

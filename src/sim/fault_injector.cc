@@ -58,20 +58,30 @@ ChunkHost& FaultInjector::some_chunkserver() {
   auto& all = cluster_.chunkservers();
   return *all[prng_.below(all.size())];
 }
+// Most often the one that matters.
+MasterHost& FaultInjector::some_master() {
+  auto& all = cluster_.masters();
+  MasterHost* const leader = cluster_.leader();
+  if (leader != nullptr && prng_.chance(0.6)) {
+    return *leader;
+  }
+  return *all[prng_.below(all.size())];
+}
 ClientHost& FaultInjector::some_client() {
   auto& all = cluster_.clients();
   return *all[prng_.below(all.size())];
 }
 Host& FaultInjector::some_host() {
   const u64 servers = cluster_.chunkservers().size();
-  const u64 ticket = prng_.below(servers + cluster_.clients().size() + 1);
+  const u64 masters = cluster_.masters().size();
+  const u64 ticket = prng_.below(servers + masters + cluster_.clients().size());
   if (ticket < servers) {
     return *cluster_.chunkservers()[ticket];
   }
-  if (ticket == servers) {
-    return cluster_.master();
+  if (ticket < servers + masters) {
+    return *cluster_.masters()[ticket - servers];
   }
-  return *cluster_.clients()[ticket - servers - 1];
+  return *cluster_.clients()[ticket - servers - masters];
 }
 
 void FaultInjector::crash_for_a_while(Host& host, Crash how) {
@@ -106,7 +116,9 @@ void FaultInjector::power_cut() {
   for (const auto& host : cluster_.chunkservers()) {
     crash_for_a_while(*host, Crash::power);
   }
-  crash_for_a_while(cluster_.master(), Crash::power);
+  for (const auto& host : cluster_.masters()) {
+    crash_for_a_while(*host, Crash::power);
+  }
 }
 
 void FaultInjector::break_link(Fault fault) {
@@ -165,9 +177,9 @@ void FaultInjector::inject(Fault fault) {
     case Fault::power_cut:
       return power_cut();
     case Fault::master_crash:
-      return crash_for_a_while(cluster_.master(), Crash::process);
+      return crash_for_a_while(some_master(), Crash::process);
     case Fault::master_power:
-      return crash_for_a_while(cluster_.master(), Crash::power);
+      return crash_for_a_while(some_master(), Crash::power);
     case Fault::client_crash:
       return crash_for_a_while(some_client(), Crash::process);
     case Fault::client_pause:
@@ -175,7 +187,7 @@ void FaultInjector::inject(Fault fault) {
     case Fault::chunk_pause:
       return pause_for_a_while(some_chunkserver());
     case Fault::master_pause:
-      return pause_for_a_while(cluster_.master());
+      return pause_for_a_while(some_master());
     case Fault::reset:
     case Fault::cut:
     case Fault::cut_one_way:
@@ -185,10 +197,10 @@ void FaultInjector::inject(Fault fault) {
       return break_link(fault);
     case Fault::slow_disk:
     case Fault::stuck_disk:
-      return break_disk(fault, prng_.chance(0.15) ? cluster_.master().node().disk()
+      return break_disk(fault, prng_.chance(0.15) ? some_master().node().disk()
                                                   : some_chunkserver().node().disk());
     case Fault::full_disk:  // chunkservers have a small device instead (Swarm)
-      return break_disk(fault, cluster_.master().node().disk());
+      return break_disk(fault, some_master().node().disk());
   }
 }
 
@@ -206,7 +218,9 @@ void FaultInjector::mend_everything() {
       host.resume();
     }
   };
-  mend(cluster_.master());
+  for (const auto& host : cluster_.masters()) {
+    mend(*host);
+  }
   for (const auto& host : cluster_.chunkservers()) {
     mend(*host);
   }

@@ -28,6 +28,7 @@ class FaultInjector {
   // Calls `mend` after an outage, unless everything was mended before.
   void later(std::function<void()> mend);
   ChunkHost& some_chunkserver();
+  MasterHost& some_master();
   ClientHost& some_client();
   Host& some_host();
 

@@ -213,9 +213,13 @@ bool Run::power_cut() {
   for (const auto& host : cluster_.chunkservers()) {
     host->crash(env::sim::Crash::power);
   }
-  cluster_.master().crash(env::sim::Crash::power);
+  for (const auto& host : cluster_.masters()) {
+    host->crash(env::sim::Crash::power);
+  }
   world_.run_for(milliseconds(10));
-  cluster_.master().start();
+  for (const auto& host : cluster_.masters()) {
+    host->start();
+  }
   for (const auto& host : cluster_.chunkservers()) {
     host->start();
   }

@@ -18,6 +18,8 @@ T one_of(Prng& prng, const T (&choices)[n]) {
 
 void draw_cluster(Prng& prng, Swarm& swarm) {
   ClusterOptions& cluster = swarm.cluster;
+  cluster.masters = one_of(prng, {1u, 3u, 3u, 3u, 5u});
+  cluster.master_log_keep = one_of<u64>(prng, {0, 20, 10'000});
   cluster.chunkservers = static_cast<u32>(prng.between(3, 6));
   cluster.racks = static_cast<u32>(prng.between(3, cluster.chunkservers));
   cluster.clients = static_cast<u32>(prng.between(2, 4));
@@ -151,11 +153,11 @@ std::string describe(const Swarm& swarm) {
     }
   }
   return fmt::format(
-      "{} chunkservers in {} racks, {} clients, {} files of {}/{} copies, {:.1f} s; faults each {} "
-      "ms:{}",
-      swarm.cluster.chunkservers, swarm.cluster.racks, swarm.cluster.clients, swarm.files,
-      swarm.file.copies_max, swarm.file.copies_min, swarm.length.seconds(), swarm.fault_gap.ms(),
-      faults.empty() ? " none" : faults);
+      "{} masters, {} chunkservers in {} racks, {} clients, {} files of {}/{} copies, {:.1f} s; "
+      "faults each {} ms:{}",
+      swarm.cluster.masters, swarm.cluster.chunkservers, swarm.cluster.racks, swarm.cluster.clients,
+      swarm.files, swarm.file.copies_max, swarm.file.copies_min, swarm.length.seconds(),
+      swarm.fault_gap.ms(), faults.empty() ? " none" : faults);
 }
 
 }  // namespace pangu::sim

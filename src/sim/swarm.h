@@ -14,7 +14,7 @@ namespace pangu::sim {
 enum class Fault : u8 {
   chunk_crash,  // a chunkserver's process dies, and is started again
   chunk_power,  // its host loses power
-  power_cut,    // all chunkservers and the master lose power at once
+  power_cut,    // all chunkservers and masters lose power at once
   master_crash,
   master_power,
   client_crash,

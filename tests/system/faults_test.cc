@@ -111,8 +111,61 @@ TEST(Faults, TheSecondWriterTakesOverAndTheFirstIsToldSo) {
   EXPECT_EQ(cluster.pangu({"cat", "/log"}).out, "first\nsecond\n");
 }
 
-TEST(Faults, AKilledMasterComesBackWithEverything) {
+std::string master(int number) { return "master-" + std::to_string(number); }
+
+TEST(Faults, NoKilledMasterIsFelt) {
   TestCluster cluster;
+  Writer writer(cluster, "/log");
+  ASSERT_TRUE(writer.append(line(0)));
+  for (int i = 1; i <= 3; ++i) {
+    const std::string name = std::to_string(i);
+    expect_ok(cluster.manage("kill", master(i)));
+    expect_ok(cluster.pangu({"mkdir", "/d" + name}));
+    expect_ok(cluster.pangu({"put", "-", "/d" + name + "/f"}, name));
+    EXPECT_EQ(cluster.pangu({"cat", "/d" + name + "/f"}).out, name);
+    ASSERT_TRUE(writer.append(line(i)));
+    expect_ok(cluster.manage("restart", master(i)));
+  }
+  EXPECT_EQ(cluster.pangu({"ls", "/"}).out, "d1/\nd2/\nd3/\nlog\n");
+  EXPECT_EQ(cluster.pangu({"cat", "/log"}).out, writer.text());
+  EXPECT_EQ(writer.process().finish().exit_code, 0);
+}
+
+TEST(Faults, NoFrozenMasterIsWaitedFor) {
+  TestCluster cluster;
+  for (int i = 1; i <= 3; ++i) {
+    const std::string path = "/d" + std::to_string(i);
+    expect_ok(cluster.manage("pause", master(i)));
+    expect_ok(cluster.pangu({"mkdir", path}));
+    EXPECT_NE(cluster.pangu({"ls", "/"}).out.find(path.substr(1)), std::string::npos);
+    expect_ok(cluster.manage("resume", master(i)));
+  }
+  EXPECT_EQ(cluster.pangu({"ls", "/"}).out, "d1/\nd2/\nd3/\n");
+}
+
+TEST(Faults, WithoutAMajorityOfMastersNothingChangesAndNothingIsLost) {
+  TestCluster cluster;
+  expect_ok(cluster.pangu({"mkdir", "/before"}));
+  Writer writer(cluster, "/log");
+  ASSERT_TRUE(writer.append(line(0)));
+  expect_ok(cluster.manage("kill", master(1)));
+  expect_ok(cluster.manage("kill", master(2)));
+  const Finished alone = cluster.pangu({"mkdir", "/alone", "--timeout", "1s"});
+  EXPECT_NE(alone.exit_code, 0);
+  EXPECT_NE(alone.err.find("error["), std::string::npos) << alone.err;
+  // Appending asks no master.
+  ASSERT_TRUE(writer.append(line(1)));
+  expect_ok(cluster.manage("restart", master(1)));
+  expect_ok(cluster.pangu({"mkdir", "/after"}));
+  const std::string names = cluster.pangu({"ls", "/"}).out;
+  EXPECT_TRUE(names == "after/\nbefore/\nlog\n" || names == "after/\nalone/\nbefore/\nlog\n")
+      << names;
+  EXPECT_EQ(cluster.pangu({"cat", "/log"}).out, writer.text());
+  EXPECT_EQ(writer.process().finish().exit_code, 0);
+}
+
+TEST(Faults, AKilledMasterComesBackWithEverything) {
+  TestCluster cluster({"--masters", "1"});
   expect_ok(cluster.pangu({"put", "-", "/dir-less"}, "kept"));
   expect_ok(cluster.pangu({"mkdir", "-p", "/a/b/c"}));
   expect_ok(cluster.manage("kill", "master-1"));
@@ -132,7 +185,7 @@ TEST(Faults, AllProcessesKilledAtOnceLoseNothing) {
     ASSERT_TRUE(writer.append(line(i))) << i;
   }
   const std::vector<std::string> names = {"chunkserver-1", "chunkserver-2", "chunkserver-3",
-                                          "master-1"};
+                                          "master-1",      "master-2",      "master-3"};
   for (const std::string& name : names) {
     expect_ok(cluster.manage("kill", name));
   }

@@ -20,7 +20,9 @@ TEST(Program, WrongArgumentsAreNamedAndExitWith2) {
   expect_refused({"put", "a"}, 2, "missing argument: it takes SOURCE... PATH");
   expect_refused({"bench", "append", "--depht", "3"}, 2, "did you mean --depth?");
   expect_refused({"bench", "append", "--size", "4x"}, 2, "'4x' is no size");
-  expect_refused({"cluster", "start", "--masters", "3"}, 1, "one master");
+  expect_refused({"cluster", "start", "--masters", "0"}, 2, "--masters is 1 to 9");
+  expect_refused({"master", "--data", "/tmp/x", "--node", "2"}, 2, "goes with --init only");
+  expect_refused({"master", "--init", "--data", "/tmp/x", "--members", "x"}, 2, "NODE=HOST:PORT");
   expect_refused({"status", "--cluster", "127.0.0.1:1"}, 1, "error[CONNECT_FAILED]");
   expect_refused({"chunkserver", "--data", "/tmp/x"}, 2, "no device is given");
 }
@@ -166,7 +168,7 @@ TEST(Program, AnInterruptedCommandExitsWith130) {
 }
 
 TEST(Program, APassedDeadlineExitsWith124) {
-  TestCluster cluster;
+  TestCluster cluster({"--masters", "1"});
   expect_ok(cluster.manage("pause", "master-1"));
   const Finished late = cluster.pangu({"status", "--timeout", "300ms"});
   EXPECT_EQ(late.exit_code, 124) << late.err;

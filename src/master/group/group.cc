@@ -1,5 +1,6 @@
 #include "master/group/group.h"
 
+#include <algorithm>
 #include <fmt/core.h>
 
 #include "base/log.h"
@@ -10,30 +11,43 @@ namespace pangu::master {
 namespace {
 
 constexpr Duration kStoreRetry = seconds(1);
+constexpr Duration kReclaimPatience = seconds(10);
 
 }  // namespace
 
-Group::Group(Reactor& reactor, const GroupOptions& options, const LivenessOptions& liveness)
+Group::Group(Reactor& reactor, const GroupOptions& options, const LivenessOptions& liveness,
+             std::string folder)
     : reactor_(reactor),
       options_(options),
       machine_(options.state),
       servers_(liveness, reactor.now()),
+      snapshots_(reactor, std::move(folder)),
       next_cookie_(reactor.env().random()) {}
 
 Group::~Group() = default;
 
 // ---- open and stop ----
 
-Task<Status> Group::open(std::unique_ptr<Kv> kv, std::unique_ptr<CommandLog> log, Uuid cluster) {
+Task<Status> Group::open(std::unique_ptr<Kv> kv, raft::Host& host, raft::GroupId id,
+                         raft::Configuration founders, Uuid cluster) {
   kv_ = std::move(kv);
-  log_ = std::move(log);
+  CO_TRY_VOID(snapshots_.open());
   auto loaded = co_await load_state(cluster);
   CO_TRY_VOID(std::move(loaded));
-  auto opened = co_await log_->open(applied_, *this);
-  CO_TRY_VOID(std::move(opened));
+  const std::vector<raft::GroupId> known = host.recovered();
+  const bool begins = std::find(known.begin(), known.end(), id) == known.end();
+  Result<raft::Replica*> joined = Error(Code::kInternal);
+  if (begins) {
+    joined = co_await host.create_group(id, std::move(founders), *this);
+  } else {
+    joined = co_await host.open_group(id, *this);
+  }
+  CO_TRY(replica, std::move(joined));
+  replica_ = replica;
   opened_ = true;
   gate_.spawn(reactor_, "master flush", TaskClass::background, flush_loop());
   gate_.spawn(reactor_, "master reclaim", TaskClass::background, reclaim_loop());
+  gate_.spawn(reactor_, "master leadership", TaskClass::control, leadership_loop());
   co_return ok_status();
 }
 
@@ -43,7 +57,7 @@ Task<Status> Group::load_state(Uuid cluster) {
   CO_TRY(found, std::move(meta));
   const Uuid known{.high = found.cluster_high(), .low = found.cluster_low()};
   if (known.is_zero()) {
-    auto stored = co_await store(StateMachine::genesis(cluster));
+    auto stored = co_await store(master::StateMachine::genesis(cluster));
     co_return stored;
   }
   if (known != cluster) {
@@ -51,31 +65,43 @@ Task<Status> Group::load_state(Uuid cluster) {
                     fmt::format("the metadata store belongs to cluster {}, this master to {}",
                                 to_string(known), to_string(cluster)));
   }
-  applied_ = found.applied_index();
-  flushed_ = applied_;
-  reclaims_ = found.reclaims();
+  auto adopted = co_await adopt_state();
+  co_return adopted;
+}
+
+// What is kept in memory of the store's content.
+Task<Status> Group::adopt_state() {
+  auto meta_query = [](Txn& txn) -> Result<record::Meta> { return txn.meta(); };
+  auto meta = co_await query(meta_query);
+  CO_TRY(found, std::move(meta));
   auto servers_query = [](Txn& txn) -> Result<std::vector<record::Server>> {
     return registered_servers(txn);
   };
   auto servers = co_await query(servers_query);
   CO_TRY(registered, std::move(servers));
-  for (const record::Server& server : registered) {
-    servers_.update(server, reactor_.now());
-  }
+  applied_ = found.applied_index();
+  flushed_ = applied_;
+  reclaims_ = found.reclaims();
+  servers_.replace(registered, reactor_.now());
   co_return ok_status();
 }
 
-Task<void> Group::stop() {
+void Group::close() {
   closing_ = true;
   closing_or_due_.wake_all();
   reclaim_due_.wake_all();
   reclaimed_.wake_all();
-  if (log_) {
-    co_await log_->stop();
+  if (replica_ != nullptr) {
+    replica_->changed().wake_all();
   }
+}
+
+Task<void> Group::stop() {
+  CHECK(closing_);
   co_await gate_.close();
-  if (opened_) {
-    const Status flushed = co_await flush();
+  replica_ = nullptr;
+  if (opened_ && applied_ != flushed_) {
+    const Status flushed = co_await kv_->flush();
     if (!flushed.ok()) {
       LOG_WARN("the metadata store was not flushed at the end, the next start replays more of the "
                "log: {}",
@@ -88,6 +114,21 @@ Task<void> Group::stop() {
 }
 
 // ---- commands ----
+
+Status Group::check_leader() const {
+  if (replica_->leads()) {
+    return ok_status();
+  }
+  return Error(Code::kNotLeader, replica_->leader_address());
+}
+
+Task<Status> Group::read_barrier(Instant deadline) {
+  if (failed_) {
+    co_return *failed_;
+  }
+  auto passed = co_await replica_->read_barrier(deadline);
+  co_return passed;
+}
 
 Task<Result<record::Outcome>> Group::execute(u32 method, std::string request, record::Offer offer,
                                              Instant deadline) {
@@ -106,10 +147,7 @@ Task<Result<record::Outcome>> Group::execute(u32 method, std::string request, re
   command.set_wall_clock_us(reactor_.env().wall_clock_us());
   *command.mutable_offer() = std::move(offer);
   pending_.emplace(cookie, &pending);
-  auto index = co_await log_->propose(command.SerializeAsString(), deadline);
-  if (index.ok()) {
-    co_await pending.done.wait(deadline);
-  }
+  auto index = co_await replica_->propose(command.SerializeAsString(), deadline);
   pending_.erase(cookie);
   if (pending.outcome) {
     co_return std::move(*pending.outcome);
@@ -117,15 +155,14 @@ Task<Result<record::Outcome>> Group::execute(u32 method, std::string request, re
   if (!index.ok()) {
     co_return std::move(index).error();
   }
-  co_return Error(Code::kUnknownOutcome,
-                  failed_ ? std::string(failed_->context())
-                          : "the command is in the log, but was not applied in time");
+  // It came with a snapshot.
+  co_return Error(Code::kUnknownOutcome, "the command was committed, its outcome was not seen here");
 }
 
-Task<Status> Group::apply(u64 index, std::string bytes) {
-  CHECK(index == applied_ + 1);
+Task<Status> Group::apply(raft::Index index, raft::Payload bytes) {
+  CHECK(index > applied_);
   record::Command command;
-  if (!command.ParseFromString(bytes)) {
+  if (!command.ParseFromArray(bytes.bytes().data(), static_cast<int>(bytes.size()))) {
     const Error error(Code::kCorrupt, fmt::format("command {} of the log does not parse", index));
     fail(error);
     co_return error;
@@ -149,12 +186,11 @@ Task<Status> Group::apply(u64 index, std::string bytes) {
   if (reclaims_ > 0) {
     reclaim_due_.wake_all();
   }
-  if (log_->stored_bytes() >= options_.flush_log_bytes) {
+  if (replica_ != nullptr && replica_->stored_bytes() >= options_.flush_log_bytes) {
     closing_or_due_.wake_all();
   }
   if (const auto waiting = pending_.find(command.cookie()); waiting != pending_.end()) {
     waiting->second->outcome = std::move(prepared->outcome);
-    waiting->second->done.set();
   }
   co_return ok_status();
 }
@@ -204,9 +240,6 @@ void Group::fail(const Error& error) {
                                               "until the master is restarted: {}",
                                               error.message()));
   LOG_ERROR("{}", failed_->context());
-  for (const auto& [cookie, pending] : pending_) {
-    pending->done.set();
-  }
 }
 
 // ---- background ----
@@ -218,12 +251,12 @@ Task<Status> Group::flush() {
   flushing_ = true;
   const u64 applied = applied_;
   Status flushed;
-  if (applied != flushed_ || applied == 0) {
+  if (applied != flushed_ && !installing_) {
     flushed = co_await kv_->flush();
     if (flushed.ok()) {
       ++counters_.flushes;
-      flushed_ = applied;
-      flushed = log_->truncate_prefix(applied);
+      flushed_ = std::max(flushed_, applied);
+      replica_->compact();
     }
   }
   flushing_ = false;
@@ -246,20 +279,43 @@ Task<void> Group::flush_loop() {
   }
 }
 
+// The copy that leads frees what was removed.
 Task<void> Group::reclaim_loop() {
   record::Reclaim request;
   request.set_budget(options_.reclaim_budget);
   while (!closing_ && !failed_) {
-    if (reclaims_ == 0) {
+    if (reclaims_ == 0 || !replica_->leads()) {
       co_await reclaim_due_.wait();
       continue;
     }
     auto outcome = co_await execute(static_cast<u32>(InternalMethod::reclaim),
-                                    request.SerializeAsString(), {}, Instant::never());
-    if (!outcome.ok()) {
+                                    request.SerializeAsString(), {},
+                                    reactor_.now() + kReclaimPatience);
+    if (!outcome.ok() && !closing_) {
       co_await reclaim_due_.wait(reactor_.now() + kStoreRetry);
     }
     reclaimed_.wake_all();
+  }
+}
+
+// Heartbeats go to the leader only: a new one knows nothing yet of who is alive.
+Task<void> Group::leadership_loop() {
+  bool led = false;
+  while (!closing_) {
+    const bool leads = replica_->leads();
+    if (leads && !led) {
+      LOG_INFO("this master leads now (term {})", replica_->term().number);
+      servers_.begin_again(reactor_.now());
+      reclaim_due_.wake_all();
+    } else if (led && !leads) {
+      LOG_INFO("this master does not lead any more");
+      reclaimed_.wake_all();
+    }
+    led = leads;
+    if (replica_->failure() && !failed_) {
+      fail(*replica_->failure());
+    }
+    co_await replica_->changed().wait();
   }
 }
 

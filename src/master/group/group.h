@@ -4,17 +4,20 @@
 #include <optional>
 
 #include "master/group/server_table.h"
-#include "master/log/command_log.h"
+#include "master/group/snapshot_folder.h"
 #include "master/state/state_machine.h"
 #include "master/state/txn.h"
+#include "raft/driver/host.h"
 #include "runtime/await.h"
 #include "runtime/reactor.h"
 #include "runtime/sync.h"
 
-// One group of the metadata: log, store and state machine put together, on one reactor.
+// One copy of a group of the metadata: replicated log, store and state machine put together, on one
+// reactor.
 //
 // Invariants
-// 1. What execute() answers is durable and applied; what query() sees is applied.
+// 1. What execute() answers ok is durable on a majority of the copies, and applied here; what query()
+//    sees is applied.
 // 2. Commands are applied one at a time, in log order. A command whose reads are not in memory is
 //    applied by a background thread; nothing else is applied meanwhile.
 // 3. The log is cut only up to what the store has flushed.
@@ -35,22 +38,35 @@ struct GroupCounters {
   u64 flushes = 0;
 };
 
-class Group final : private CommandLog::Consumer {
+class Group final : private raft::StateMachine {
  public:
-  // `reactor` must outlive the group.
-  Group(Reactor& reactor, const GroupOptions& options, const LivenessOptions& liveness);
+  // `reactor` must outlive the group. `folder` is for its snapshots; it is made if it is missing.
+  Group(Reactor& reactor, const GroupOptions& options, const LivenessOptions& liveness,
+        std::string folder);
   // REQUIRES: stop() returned, or open() was not called, or the reactor was abandoned
   ~Group() override;
 
-  // Takes over store and log, makes a new cluster's state if both are empty, replays the log.
+  // Takes over the store, makes a new cluster's state in it if it is empty, and takes part in the
+  // group `id` of `host`, which must outlive stop(). If the host's log does not know the group yet
+  // it is begun with the members `founders`; with none, this copy is about to be added to it.
   // kWrongCluster: the store is another cluster's.
-  Task<Status> open(std::unique_ptr<Kv> kv, std::unique_ptr<CommandLog> log, Uuid cluster);
-  // Flushes the store, so that the next start has little to replay. Also after an open() that failed.
+  Task<Status> open(std::unique_ptr<Kv> kv, raft::Host& host, raft::GroupId id,
+                    raft::Configuration founders, Uuid cluster);
+  // Begins the end: waiting callers and background work go. Then the host is stopped, then stop().
+  void close();
+  // Flushes the store, so that the next start has little to replay. Also after an open() that
+  // failed. REQUIRES: close() was called and the host has stopped
   Task<void> stop();
 
+  // Ok on the copy that leads. kNotLeader: the context is the leader's address, "" if it is not known.
+  Status check_leader() const;
+  // Ok once everything that was acknowledged before the call, by any copy, is applied here. Errors as
+  // raft::Replica::read_barrier().
+  Task<Status> read_barrier(Instant deadline);
+
   // Proposes a command and waits until it is applied. The outcome may be an error's. Errors:
-  //   kNoSpace, kBusy, kTimeout, kClosed, kIoError   nothing happened
-  //   kUnknownOutcome                                it may have happened
+  //   kNoSpace, kBusy, kTimeout, kClosed, kIoError, kNotLeader   nothing happened
+  //   kUnknownOutcome                                            it may have happened
   Task<Result<record::Outcome>> execute(u32 method, std::string request, record::Offer offer,
                                         Instant deadline);
 
@@ -65,6 +81,7 @@ class Group final : private CommandLog::Consumer {
   ServerTable& servers() { return servers_; }
   Reactor& reactor() { return reactor_; }
   u64 applied_index() const { return applied_; }
+  raft::Replica& replica() { return *replica_; }
   const GroupCounters& counters() const { return counters_; }
   const Kv& kv() const { return *kv_; }
 
@@ -72,26 +89,38 @@ class Group final : private CommandLog::Consumer {
   Task<Status> flush();
 
  private:
+  class Install;
   // Somebody in execute(), found by the command's cookie.
   struct Pending {
     std::optional<record::Outcome> outcome;
-    Event done;
   };
 
-  Task<Status> apply(u64 index, std::string bytes) override;
+  Task<Status> apply(raft::Index index, raft::Payload bytes) override;
+  raft::Index applied() const override { return applied_; }
+  raft::Index durable() const override { return flushed_; }
+  Task<Result<raft::SnapshotImage>> make_snapshot() override;
+  Task<Result<std::string>> read_piece(raft::Index index, u32 piece, u64 offset,
+                                       u32 length) override;
+  void release_snapshot(raft::Index index) override;
+  Task<Result<std::unique_ptr<raft::SnapshotSink>>> begin_install(
+      raft::SnapshotImage image) override;
+
   Task<Result<Prepared>> prepare(u64 index, const record::Command& command);
   Task<Status> store(const KvBatch& batch);
   Task<Status> load_state(Uuid cluster);
+  Task<Status> adopt_state();
   void fail(const Error& error);
   Task<void> flush_loop();
   Task<void> reclaim_loop();
+  Task<void> leadership_loop();
 
   Reactor& reactor_;
   GroupOptions options_;
-  StateMachine machine_;
+  master::StateMachine machine_;
   ServerTable servers_;
   std::unique_ptr<Kv> kv_;
-  std::unique_ptr<CommandLog> log_;
+  SnapshotFolder snapshots_;
+  raft::Replica* replica_ = nullptr;
 
   u64 applied_ = 0;
   u64 flushed_ = 0;
@@ -103,6 +132,7 @@ class Group final : private CommandLog::Consumer {
   bool opened_ = false;
   bool closing_ = false;
   bool flushing_ = false;
+  bool installing_ = false;  // the store is being replaced
   WaitList closing_or_due_;  // wakes flush_loop
   WaitList reclaim_due_;
   WaitList reclaimed_;

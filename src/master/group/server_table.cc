@@ -19,6 +19,25 @@ bool has_device(const record::Server& server, const pb::DeviceInfo& device) {
 
 }  // namespace
 
+void ServerTable::begin_again(Instant now) {
+  began_ = now;
+  for (auto& [id, known] : servers_) {
+    known.heard = false;
+    known.last_heard = now;
+    known.devices.clear();
+    known.order_cursor.clear();
+  }
+  rebuild();
+}
+
+void ServerTable::replace(const std::vector<record::Server>& servers, Instant now) {
+  servers_.clear();
+  rebuild();
+  for (const record::Server& server : servers) {
+    update(server, now);
+  }
+}
+
 void ServerTable::update(const record::Server& server, Instant now) {
   auto [place, is_new] = servers_.try_emplace(server.server());
   Known& known = place->second;

@@ -20,6 +20,11 @@ class ServerTable {
  public:
   ServerTable(const LivenessOptions& options, Instant now) : options_(options), began_(now) {}
 
+  // Heartbeats come here from now on: silence counts from `now`, and what was reported before is
+  // forgotten.
+  void begin_again(Instant now);
+  // Only these are registered. For a state that was replaced as a whole.
+  void replace(const std::vector<record::Server>& servers, Instant now);
   // A server as the state has it; new or changed.
   void update(const record::Server& server, Instant now);
   bool knows(ServerId server) const { return servers_.contains(server.number); }

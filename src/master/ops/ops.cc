@@ -1,44 +1,36 @@
 #include "master/ops/ops.h"
 
 namespace pangu::master::ops {
+namespace {
 
-Operation find(wire::Method method) {
-  switch (method) {
-    case wire::Method::lookup:
-      return lookup;
-    case wire::Method::create_file:
-      return create_file;
-    case wire::Method::make_directory:
-      return make_directory;
-    case wire::Method::list:
-      return list;
-    case wire::Method::rename:
-      return rename;
-    case wire::Method::remove:
-      return remove;
-    case wire::Method::open_for_append:
-      return open_for_append;
-    case wire::Method::allocate_chunks:
-      return allocate_chunks;
-    case wire::Method::release_chunk:
-      return release_chunk;
-    case wire::Method::report_chunk:
-      return report_chunk;
-    case wire::Method::publish:
-      return publish;
-    case wire::Method::get_stream:
-      return get_stream;
-    case wire::Method::seal_file:
-      return seal_file;
-    case wire::Method::register_server:
-      return register_server;
-    case wire::Method::heartbeat:
-      return heartbeat;
-    case wire::Method::cluster_info:
-      return cluster_info;
-    default:
-      return nullptr;
+constexpr Operation kOperations[] = {
+    {wire::Method::lookup, lookup, true},
+    {wire::Method::list, list, true},
+    {wire::Method::get_stream, get_stream, true},
+    {wire::Method::cluster_info, cluster_info, true},
+    {wire::Method::create_file, create_file, false},
+    {wire::Method::make_directory, make_directory, false},
+    {wire::Method::rename, rename, false},
+    {wire::Method::remove, remove, false},
+    {wire::Method::open_for_append, open_for_append, false},
+    {wire::Method::allocate_chunks, allocate_chunks, false},
+    {wire::Method::release_chunk, release_chunk, false},
+    {wire::Method::report_chunk, report_chunk, false},
+    {wire::Method::publish, publish, false},
+    {wire::Method::seal_file, seal_file, false},
+    {wire::Method::register_server, register_server, false},
+    {wire::Method::heartbeat, heartbeat, false},
+};
+
+}  // namespace
+
+const Operation* find(wire::Method method) {
+  for (const Operation& operation : kOperations) {
+    if (operation.method == method) {
+      return &operation;
+    }
   }
+  return nullptr;
 }
 
 }  // namespace pangu::master::ops

@@ -19,9 +19,14 @@ struct Context {
   std::string version;  // of the program
 };
 
-// `body`: the serialized request. The context outlives the task.
-using Operation = Task<Result<std::string>> (*)(Context& context, std::string body,
-                                                Instant deadline);
+struct Operation {
+  wire::Method method;
+  // `body`: the serialized request. The context outlives the task.
+  Task<Result<std::string>> (*run)(Context& context, std::string body, Instant deadline);
+  // Only looks something up: needs a read barrier in front of it. What changes something gets its
+  // place in the order by its commit.
+  bool reads;
+};
 
 Task<Result<std::string>> lookup(Context& context, std::string body, Instant deadline);
 Task<Result<std::string>> list(Context& context, std::string body, Instant deadline);
@@ -41,6 +46,6 @@ Task<Result<std::string>> heartbeat(Context& context, std::string body, Instant 
 Task<Result<std::string>> cluster_info(Context& context, std::string body, Instant deadline);
 
 // Null: not a method of the master.
-Operation find(wire::Method method);
+const Operation* find(wire::Method method);
 
 }  // namespace pangu::master::ops

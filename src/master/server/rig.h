@@ -102,7 +102,7 @@ struct Rig {
     CHECK_NOTE(made.ok(), made.ok() ? "" : made.error().message());
   }
   static Task<Status> opened(MasterHost& host) {
-    host.master = std::make_unique<Master>(*host.reactor, host.options);
+    host.master = std::make_unique<Master>(*host.reactor, *host.pool, host.options);
     auto opened = co_await host.master->open();
     CO_TRY_VOID(std::move(opened));
     const rpc::ServerOptions options{

@@ -45,6 +45,10 @@ Core::Core(const Options& options, InitialState initial, const LogView& view, In
   }
   leader_heard_ = now;
   reset_election_deadline();
+  const Configuration& in_force = configuration();
+  if (!in_force.is_joint() && in_force.voters == std::vector{options_.self}) {
+    election_deadline_ = now;  // there is nobody to wait for
+  }
 }
 
 void Core::deliver(Message message) {
