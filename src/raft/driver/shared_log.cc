@@ -156,12 +156,15 @@ Task<Status> SharedLog::remove_group(GroupId group) {
 Task<Status> SharedLog::write(LogWrite write) {
   CO_TRY_VOID(usable());
   CO_TRY(front, front_of(write.group));
-  if (front->failures_unseen > 0) {
-    co_return Error(Code::kNoSpace, "a write of the same group before this one found no space");
-  }
-  CO_TRY_VOID(plan(*front, write));
   const GroupId group = write.group;
   Request request(Request::Kind::write, group);
+  request.refused = front->failures_unseen > 0;
+  if (request.refused) {
+    ++front->failures_unseen;
+    ++front->pending;
+  } else {
+    CO_TRY_VOID(plan(*front, write));
+  }
   request.bytes = bytes_of(write);
   request.write = std::move(write);
   auto done = co_await carry_out(request);
@@ -298,6 +301,9 @@ Task<void> SharedLog::write_loop() {
       continue;
     }
     take_batch();
+    if (writing_.empty()) {
+      continue;
+    }
     const Status written = co_await write_batch();
     settle(written);
   }
@@ -309,6 +315,7 @@ Task<void> SharedLog::write_loop() {
   reclaim_due_.wake_all();
 }
 
+// What is refused is answered from here, so that it does not overtake what was begun before it.
 // Copies go alone, so that what they copy is still there when they are written.
 void SharedLog::take_batch() {
   u64 bytes = 0;
@@ -318,6 +325,13 @@ void SharedLog::take_batch() {
       return;
     }
     next->unlink();
+    if (next->refused) {
+      REACHED("raft log: a write behind one that found no space");
+      finish(*next, Error(Code::kNoSpace,
+                          "a write of the same group before this one found no "
+                          "space"));
+      continue;
+    }
     writing_.push_back(*next);
     bytes += next->bytes;
     if (alone) {

@@ -83,7 +83,8 @@ class SharedLog final : public LogStore {
   // Errors:
   //   kNoSpace   nothing was kept. All writes of the group that wait behind it fail alike; the
   //              caller may begin them again, in their order, when all of them have returned
-  //              (before, kNoSpace at once).
+  //              (before, kNoSpace at once). What it begins then must not build upon what was not
+  //              kept: simplest is one write of a group at a time.
   //   kIoError   the log failed, now or before, for good: it takes nothing more, and whether this
   //              write is kept is not known.
   //   kTooLarge, kNotFound, kClosed, kInvalidArgument (a gap, indexes or a hard state that goes
@@ -154,8 +155,9 @@ class SharedLog final : public LogStore {
     SnapshotMeta base;
     LogWrite write;
     std::vector<Copied> copies;
-    u64 bytes = 0;   // of its records
-    u64 offset = 0;  // of its first record, in the segment
+    bool refused = false;  // it was begun before the failure of another write was seen
+    u64 bytes = 0;         // of its records
+    u64 offset = 0;        // of its first record, in the segment
     std::optional<Error> error;
     Event done;
   };

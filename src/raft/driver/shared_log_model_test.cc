@@ -31,7 +31,9 @@ EntryKind kind_of(u64 group, LogId id) {
              : EntryKind::command;
 }
 
-std::vector<u64> voters_of(LogId id) { return {id.index + 1, id.index + 2 + id.term.value()}; }
+std::vector<u64> voters_of(LogId id) {
+  return {id.index + 1, id.index + 2 + id.term.value()};
+}
 
 Payload payload_of(u64 group, LogId id) {
   if (kind_of(group, id) == EntryKind::configuration) {
@@ -161,8 +163,8 @@ class ModelRun {
     } else {
       rig_.crash(random_.chance(0.7) ? env::sim::Crash::power : env::sim::Crash::process);
     }
-    for (const auto action : {env::sim::DiskAction::write, env::sim::DiskAction::flush,
-                              env::sim::DiskAction::read}) {
+    for (const auto action :
+         {env::sim::DiskAction::write, env::sim::DiskAction::flush, env::sim::DiskAction::read}) {
       rig_.node.disk().fail_next(action, 0);
     }
   }
@@ -182,20 +184,18 @@ class ModelRun {
   void step(u64 group, GroupModel& model) {
     const u64 what = random_.below(100);
     if (what < 60) {
-      write(group, model);
+      rig_.reactor->spawn("write", TaskClass::foreground, run_write(*this, group));
     } else if (what < 75) {
       compact(group, model);
     } else if (what < 98) {
       rig_.reactor->spawn("fetch", TaskClass::foreground, run_fetch(*this, group));
     } else if (random_.chance(0.3)) {
-      GroupState next = model.planned();
-      next = {.removed = true};
-      model.possible.push_back(next);
       model.ending = true;
       rig_.reactor->spawn("remove", TaskClass::foreground, run_remove(*this, group));
     }
   }
   static Task<void> run_remove(ModelRun& run, u64 group) {
+    run.models_[group].possible.push_back({.removed = true});
     auto done = co_await run.rig_.log->remove_group({group});
     if (!done.ok()) {
       run.models_[group].ending = false;
@@ -203,15 +203,16 @@ class ModelRun {
     run.answered(group, done);
   }
 
-  void write(u64 group, GroupModel& model) {
+  // Decides on a write and takes note of it. A caller decides when it begins the write, or what the
+  // log has refused meanwhile would be built upon.
+  LogWrite decide(u64 group, GroupModel& model) {
     const GroupState& now = model.planned();
     LogWrite write{.group = {group}};
     HardState hard_state = now.hard_state;
     LogId last = now.last();
     if (random_.chance(0.04)) {
       model.newest.number += random_.below(2);
-      last = {std::max({model.newest, last.term, Term{1}}),
-              last.index + random_.between(1, 50)};
+      last = {std::max({model.newest, last.term, Term{1}}), last.index + random_.between(1, 50)};
       model.newest = last.term;
       write.install = first_members(voters_of(last));
       write.install->id = last;
@@ -243,10 +244,14 @@ class ModelRun {
     GroupState next = now;
     apply(next, write);
     model.possible.push_back(next);
-    rig_.reactor->spawn("write", TaskClass::foreground, run_write(*this, std::move(write)));
+    return write;
   }
-  static Task<void> run_write(ModelRun& run, LogWrite write) {
-    const u64 group = write.group.value();
+  static Task<void> run_write(ModelRun& run, u64 group) {
+    GroupModel& model = run.models_[group];
+    if (model.ending || !model.durable.exists) {
+      co_return;
+    }
+    LogWrite write = run.decide(group, model);
     auto done = co_await run.rig_.log->write(std::move(write));
     run.answered(group, done);
   }
@@ -366,8 +371,7 @@ class ModelRun {
     for (Index index = state.base.index; index <= log.last().index; ++index) {
       const Term term =
           index == state.base.index ? state.base.term : state.entries.find(index)->second;
-      if (index > state.base.index &&
-          kind_of(group, {term, index}) == EntryKind::configuration) {
+      if (index > state.base.index && kind_of(group, {term, index}) == EntryKind::configuration) {
         voters = voters_of({term, index});
       }
       if (index >= base && (log.term_at(index) != term ||
@@ -394,8 +398,8 @@ class ModelRun {
   static std::string describe(const HardState& hard_state, LogId base, LogId last) {
     return "[term " + std::to_string(hard_state.term.value()) + " vote " +
            std::to_string(hard_state.vote.value()) + " commit " +
-           std::to_string(hard_state.commit) + " log " + to_string(base) + ".." +
-           to_string(last) + "]";
+           std::to_string(hard_state.commit) + " log " + to_string(base) + ".." + to_string(last) +
+           "]";
   }
   std::string describe(u64 group) {
     const auto found = rig_.recovered.find({group});
@@ -425,11 +429,20 @@ TEST(SharedLogModel, NothingAcknowledgedIsLostAndNothingCutReturns) {
   const char* many = std::getenv("PANGU_SEEDS");
   const u64 first = one != nullptr ? std::strtoull(one, nullptr, 10) : 1;
   const u64 count = one != nullptr ? 1 : many != nullptr ? std::strtoull(many, nullptr, 10) : 300;
+  // 250: stop() while the preparation of zeroes found no space. 3370, 4091: a write that was
+  // refused at once overtook the acknowledgement of one begun before it.
+  std::vector<u64> seeds;
+  for (u64 seed = first; seed < first + count; ++seed) {
+    seeds.push_back(seed);
+  }
+  if (one == nullptr && many == nullptr) {
+    seeds.insert(seeds.end(), {3370, 4091});
+  }
   u64 acknowledged = 0;
   u64 copied = 0;
   u64 removed = 0;
   u64 refused = 0;
-  for (u64 seed = first; seed < first + count; ++seed) {
+  for (const u64 seed : seeds) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     ModelRun run(seed);
     run.run();
