@@ -210,6 +210,7 @@ class Replica {
   bool making_snapshot_ = false;
   std::optional<Served> served_;
   std::optional<Pulled> pulled_;
+  bool installing_ = false;  // what was pulled is not the state yet
 
   NodeId leader_seen_;
   bool led_ = false;

@@ -23,6 +23,12 @@ constexpr Duration kCallTimeout = seconds(3);
 
 Task<void> Replica::pull(SnapshotFetch fetch) {
   const SnapshotMeta meta = fetch.meta;
+  if (installing_) {
+    REACHED("raft host: a snapshot was offered while one waits to be installed");
+    core_->on_snapshot_failed(meta);  // the sink is one's; the leader offers it again
+    host_.mark_dirty(*this);
+    co_return;
+  }
   auto sink = co_await pull_all(std::move(fetch));
   if (!usable().ok()) {
     co_return;
@@ -38,7 +44,8 @@ Task<void> Replica::pull(SnapshotFetch fetch) {
   const LogId before = core_->log().base();
   pulled_ = Pulled{meta, std::move(*sink)};
   core_->on_snapshot_fetched(meta);
-  if (core_->log().base() == before) {
+  installing_ = core_->log().base() != before;
+  if (!installing_) {
     pulled_.reset();  // the log has come as far meanwhile
   }
   host_.mark_dirty(*this);
@@ -138,6 +145,7 @@ Task<Status> Replica::install(Pulled& pulled) {
   co_await machine_lock_.take(1);
   const Status done = co_await replace_state(pulled);
   if (done.ok()) {
+    installing_ = false;
     applied_ = std::max(applied_, pulled.meta.id.index);
     apply_to_ = std::max(apply_to_, applied_);
     settle(pulled.meta.id);
