@@ -249,8 +249,9 @@ Status run_demo_in(Invocation& invocation, World& world, const DemoOptions& opti
   cluster_options.device_bytes = 16 * kGiB;
   const Instant start = world.now();
   TRY(cluster, LocalCluster::start(world, cluster_options));
-  step("cluster", fmt::format("1 master and {} chunkservers, each a process, started in {}",
-                              options.chunkservers, format_duration(world.now() - start)));
+  step("cluster", fmt::format("{} masters and {} chunkservers, each a process, started in {}",
+                              cluster_options.masters, options.chunkservers,
+                              format_duration(world.now() - start)));
   for (const RoleProcess& role : cluster.file().roles) {
     step("", fmt::format("{:<14} {:<18} pid {}", role.name, role.address, role.process.pid));
   }
