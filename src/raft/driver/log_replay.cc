@@ -19,6 +19,14 @@ Error corrupt(std::string text) {
   return Error(Code::kCorrupt, std::move(text));
 }
 
+Error damaged(const std::string& path, u64 offset) {
+  REACHED("raft log: damage found");
+  return corrupt(
+      fmt::format("Raft log segment {}: the record at offset {} is damaged or does not "
+                  "continue what is before it, and it had been durable; {}",
+                  path, offset, kAdvice));
+}
+
 }  // namespace
 
 std::string segment_file_name(u64 number) {
@@ -108,12 +116,16 @@ Task<Status> LogReplay::replay_segment(size_t place) {
   const SegmentScan scan =
       scan_segment(header, bytes, chain_known_ ? std::optional<Chain>(chain_) : std::nullopt);
   const bool tableless = scan.offsets.empty() && (!last || segment.number > 1) && place == 0;
-  if (scan.damaged || (!last && (scan.torn || scan.offsets.empty())) || tableless) {
-    REACHED("raft log: damage found");
-    co_return corrupt(
-        fmt::format("Raft log segment {}: the record at offset {} is damaged or does "
-                    "not continue what is before it, and it had been durable; {}",
-                    path, scan.damaged_at, kAdvice));
+  if (unproven_ && (scan.damaged || scan.offsets.empty())) {
+    co_return damaged(unproven_->path, unproven_->offset);
+  }
+  unproven_.reset();
+  if (scan.damaged || (!last && scan.offsets.empty()) || tableless) {
+    co_return damaged(path, scan.damaged_at);
+  }
+  if (!last && scan.torn) {
+    // Left by a cut that no power loss may undo, and yet one did; or damage.
+    unproven_ = Unproven{path, scan.damaged_at};
   }
   segment.bytes = scan.end;
   restoring_ = place == 0;

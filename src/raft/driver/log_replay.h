@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,13 @@ class LogReplay {
   LogGroups& groups_;
   Chain chain_;
   bool chain_known_ = false;
+  // Something follows the records of a segment that is not the last. If the next segment continues
+  // those records, none is missing.
+  struct Unproven {
+    std::string path;
+    u64 offset = 0;
+  };
+  std::optional<Unproven> unproven_;
   bool restoring_ = false;  // in the table of the first segment
   u64 states_left_ = 0;     // of the table that is being read
   u64 file_bytes_ = 0;

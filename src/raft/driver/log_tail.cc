@@ -6,6 +6,11 @@
 #include "runtime/await.h"
 
 namespace pangu::raft {
+namespace {
+
+constexpr u64 kZeroesBytes = 256 * kKiB;  // of one write of zeroes
+
+}  // namespace
 
 Error LogTail::from_errno(i64 result) const {
   return env::error_from_errno(result == 0 ? ENOSPC : static_cast<int>(-result), path_);
@@ -76,10 +81,29 @@ Task<Status> LogTail::cut_back() {
   co_return ok_status();
 }
 
-Task<Status> LogTail::repair(Bytes bytes, bool cut) {
-  if (cut) {
-    CO_TRY_VOID(file_->resize(end_));
-    prepared_ = end_;
+// Zeroes stay whatever becomes of the flush; of a resize whose flush failed nobody could tell, and
+// the next power loss would bring the old tail back.
+Task<Status> LogTail::erase_tail(u64 upto) {
+  const std::vector<std::byte> zeroes(std::min(kZeroesBytes, upto - end_));
+  for (u64 at = end_; at < upto;) {
+    const Bytes piece = Bytes(zeroes).first(std::min<u64>(zeroes.size(), upto - at));
+    auto written = co_await write_all(at, piece);
+    CO_TRY_VOID(std::move(written));
+    at += piece.size();
+  }
+  co_return ok_status();
+}
+
+Task<Status> LogTail::repair(Bytes bytes, u64 torn_upto) {
+  if (torn_upto > end_) {
+    auto erased = co_await erase_tail(torn_upto);
+    prepared_ = torn_upto;
+    if (erased.code() == Code::kNoSpace) {
+      CO_TRY_VOID(file_->resize(end_));
+      prepared_ = end_;
+    } else if (!erased.ok()) {
+      co_return erased;
+    }
   }
   auto written = co_await write_all(end_ - bytes.size(), bytes);
   CO_TRY_VOID(std::move(written));
@@ -98,15 +122,14 @@ Task<void> LogTail::wait_prepared() {
 
 // Want of space is no matter here: the records themselves will tell.
 Task<void> LogTail::prepare() {
-  constexpr u64 kPiece = 256 * kKiB;
-  const std::vector<std::byte> zeroes(std::min(kPiece, file_bytes_));
+  const std::vector<std::byte> zeroes(std::min(kZeroesBytes, file_bytes_));
   while (!stopped_ && !failure_) {
     const u64 wanted = std::min(end_ + ahead_, file_bytes_);
     if (ahead_ == 0 || prepared_ >= wanted || !file_) {
       co_await prepare_due_.wait();
       continue;
     }
-    const u64 size = std::min(kPiece, file_bytes_ - prepared_);
+    const u64 size = std::min(kZeroesBytes, file_bytes_ - prepared_);
     const u64 from = prepared_;
     preparing_ = true;
     const Status written = co_await write_all(from, Bytes(zeroes).first(size));

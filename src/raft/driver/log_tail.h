@@ -34,8 +34,8 @@ class LogTail {
   // `bytes` stay in place until then.
   Task<Status> append(Bytes bytes);
   // Writes `bytes`, which end at end(), once more: they may have been read from memory that the
-  // medium never saw. Cuts off what follows if `cut`. For open().
-  Task<Status> repair(Bytes bytes, bool cut);
+  // medium never saw. What follows up to `torn_upto` is erased first. For open().
+  Task<Status> repair(Bytes bytes, u64 torn_upto);
 
   // Writes the zeroes, until stop() or a failure.
   Task<void> prepare();
@@ -44,6 +44,7 @@ class LogTail {
  private:
   Task<Status> write_all(u64 offset, Bytes bytes);
   Task<Status> cut_back();
+  Task<Status> erase_tail(u64 upto);
   Task<void> wait_prepared();
   Error from_errno(i64 result) const;
 

@@ -52,13 +52,14 @@ Task<Status> SharedLog::open() {
       REACHED("raft log: torn tail cut");
       LOG_WARN(
           "{}: the {} bytes from offset {} on are what a crash left of a write that was never "
-          "acknowledged; they are cut off",
+          "acknowledged; they are erased",
           last.path, replay.file_bytes() - last.bytes, last.bytes);
     }
     std::string path = last.path;
     auto switched = co_await tail_.switch_to(std::move(path), last.bytes, replay.file_bytes());
     CO_TRY_VOID(std::move(switched));
-    auto repaired = co_await tail_.repair(replay.last_write(), replay.torn());
+    auto repaired =
+        co_await tail_.repair(replay.last_write(), replay.torn() ? replay.file_bytes() : 0);
     CO_TRY_VOID(std::move(repaired));
   }
   for (const auto& [group, log] : groups_.all()) {

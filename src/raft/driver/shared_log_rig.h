@@ -142,7 +142,8 @@ class SharedLogRig {
   }
   std::vector<std::string> segments() {
     std::vector<std::string> out;
-    for (const std::string& name : *files().list(kTestFolder)) {
+    const std::vector<std::string> names = *files().list(kTestFolder);
+    for (const std::string& name : names) {
       if (segment_number_of(name) != 0) {
         out.push_back(kTestFolder + "/" + name);
       }

@@ -213,6 +213,29 @@ TEST(SharedLog, SegmentsThatNobodyNeedsAreDeleted) {
   EXPECT_EQ(rig.fetch(2, two.base().index + 1, 100)->size(), 100 - two.base().index);
 }
 
+TEST(SharedLog, AnOldSegmentStaysUntilTheTableOfTheNextOneIsDurable) {
+  for (u64 seed = 1; seed <= 20; ++seed) {
+    SharedLogRig rig(seed);
+    rig.options.segment_bytes = 2000;
+    ASSERT_TRUE(rig.open().ok());
+    ASSERT_TRUE(rig.create(1).ok());
+    ASSERT_TRUE(rig.append(1, 1, 1, {std::string(2000, 'a')}).ok());
+    rig.world.run_for(milliseconds(10));
+    rig.node.disk().set_stuck(true);
+    rig.write_later(SharedLogRig::entries(1, 1, 2, {"b"}));
+    rig.world.run_for(milliseconds(10));
+    ASSERT_EQ(rig.segments().size(), 2u);
+    ASSERT_TRUE(rig.log->compact({1}, 1).ok());
+    rig.world.run_for(milliseconds(10));
+    EXPECT_EQ(rig.segments().size(), 2u);
+    rig.crash(env::sim::Crash::power);
+    rig.node.disk().set_stuck(false);
+    ASSERT_TRUE(rig.open().ok());
+    ASSERT_EQ(rig.recovered.count({1}), 1u);
+    EXPECT_GE(rig.recovered.at({1}).log.last().index, 1u);
+  }
+}
+
 TEST(SharedLog, AnIdleGroupDoesNotKeepOldSegments) {
   SharedLogRig rig(9);
   rig.options.segment_bytes = 20'000;
