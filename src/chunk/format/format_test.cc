@@ -140,7 +140,9 @@ TEST(Format, RecordsAreReadBack) {
   encode_record(ReserveRecord{.sequence = 3, .extents = {{1, 2}}}, 102, bytes);
   encode_record(ReleaseRecord{.extents = {{2, 2}}}, 103, bytes);
   encode_record(PrewrittenRecord{.extents = {{3, 2}}}, 104, bytes);
-  encode_record(ForgetRecord{.first = {3}, .last = {4}}, 105, bytes);
+  encode_record(ForgetFilesRecord{.first = {3}, .last = {4}}, 105, bytes);
+  const ChunkId until{.file = {2}, .sequence = 7};
+  encode_record(ForgetRecord{.from = chunk.chunk, .until = until}, 106, bytes);
   Bytes rest(bytes);
   auto first = decode_record(rest);
   ASSERT_TRUE(first.ok());
@@ -159,7 +161,10 @@ TEST(Format, RecordsAreReadBack) {
   EXPECT_EQ(std::get<ReserveRecord>(decode_record(rest)->record).sequence, 3u);
   EXPECT_EQ(std::get<ReleaseRecord>(decode_record(rest)->record).extents.size(), 1u);
   EXPECT_EQ(std::get<PrewrittenRecord>(decode_record(rest)->record).extents[0].start, 3u);
-  EXPECT_EQ(std::get<ForgetRecord>(decode_record(rest)->record).last, FileId{4});
+  EXPECT_EQ(std::get<ForgetFilesRecord>(decode_record(rest)->record).last, FileId{4});
+  const auto forget = std::get<ForgetRecord>(decode_record(rest)->record);
+  EXPECT_EQ(forget.from, chunk.chunk);
+  EXPECT_EQ(forget.until, until);
   EXPECT_TRUE(rest.empty());
   EXPECT_FALSE(decode_record(rest).ok());
   // No prefix and no wrong byte makes it read beyond its end.

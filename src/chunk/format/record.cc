@@ -12,7 +12,8 @@ enum class Type : u8 {
   reserve = 3,
   release = 4,
   prewritten = 5,
-  forget = 6,
+  forget_files = 6,
+  forget = 7,
 };
 
 struct Frame {
@@ -78,10 +79,16 @@ struct ExtentsImage {
 };
 static_assert(sizeof(ExtentsImage) == 16);
 
-struct ForgetImage {
+struct ForgetFilesImage {
   u64 first;
   u64 last;
 };
+
+struct ForgetImage {
+  wire::WireChunkId from;
+  wire::WireChunkId until;
+};
+static_assert(sizeof(Frame) + sizeof(ForgetImage) == kForgetBytes);
 
 class Writer {
  public:
@@ -199,8 +206,12 @@ Type put(Writer& writer, const PrewrittenRecord& r) {
   put_extents(writer, 0, r.extents);
   return Type::prewritten;
 }
+Type put(Writer& writer, const ForgetFilesRecord& r) {
+  writer.put(ForgetFilesImage{.first = r.first.number, .last = r.last.number});
+  return Type::forget_files;
+}
 Type put(Writer& writer, const ForgetRecord& r) {
-  writer.put(ForgetImage{.first = r.first.number, .last = r.last.number});
+  writer.put(ForgetImage{.from = wire::to_wire(r.from), .until = wire::to_wire(r.until)});
   return Type::forget;
 }
 
@@ -266,13 +277,21 @@ bool get(Reader& reader, PrewrittenRecord& r) {
   u64 none = 0;
   return get_extents(reader, none, r.extents);
 }
-bool get(Reader& reader, ForgetRecord& r) {
-  ForgetImage image{};
-  if (!reader.get(image) || image.first > image.last) {
+bool get(Reader& reader, ForgetFilesRecord& r) {
+  ForgetFilesImage image{};
+  if (!reader.get(image) || image.first > image.last || image.last == ~u64{0}) {
     return false;
   }
   r = {.first = {image.first}, .last = {image.last}};
   return true;
+}
+bool get(Reader& reader, ForgetRecord& r) {
+  ForgetImage image{};
+  if (!reader.get(image)) {
+    return false;
+  }
+  r = {.from = wire::from_wire(image.from), .until = wire::from_wire(image.until)};
+  return r.from < r.until;
 }
 
 template <class T>
@@ -297,6 +316,8 @@ bool get_type(u8 type, Reader& reader, Record& into) {
       return get_as<ReleaseRecord>(reader, into);
     case Type::prewritten:
       return get_as<PrewrittenRecord>(reader, into);
+    case Type::forget_files:
+      return get_as<ForgetFilesRecord>(reader, into);
     case Type::forget:
       return get_as<ForgetRecord>(reader, into);
   }

@@ -66,13 +66,20 @@ struct PrewrittenRecord {
   std::vector<Extent> extents;
 };
 
+// Chunks with ids in [from, until) are dead: their owners' creates are refused without a tombstone.
 struct ForgetRecord {
+  ChunkId from;
+  ChunkId until;
+};
+
+// The same of all chunks of files `first` to `last`. Read, but no longer written.
+struct ForgetFilesRecord {
   FileId first;
   FileId last;
 };
 
 using Record = std::variant<ChunkRecord, TombstoneRecord, ReserveRecord, ReleaseRecord,
-                            PrewrittenRecord, ForgetRecord>;
+                            PrewrittenRecord, ForgetFilesRecord, ForgetRecord>;
 
 // No record is larger.
 inline constexpr size_t kRecordBytesMax = 768 * kKiB;
@@ -81,6 +88,7 @@ inline constexpr size_t kRecordBytesMax = 768 * kKiB;
 void encode_record(const Record& record, u64 lsn, std::vector<std::byte>& into);
 size_t encoded_bytes(const ChunkRecord& record);
 inline constexpr size_t kTombstoneBytes = 48;
+inline constexpr size_t kForgetBytes = 48;
 
 struct DecodedRecord {
   Record record;

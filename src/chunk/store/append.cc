@@ -56,7 +56,7 @@ Decision decide_new(Shard& shard, Attempt& attempt) {
   if (args.epoch < fence) {
     return answer(Code::kFenced, 0, fence);
   }
-  const bool known = tombstone != nullptr || shard.table.forgotten(args.chunk.file);
+  const bool known = tombstone != nullptr || shard.table.forgotten(args.chunk);
   if (!args.recovers && known) {
     return answer(Code::kSealed);
   }
@@ -82,7 +82,7 @@ Decision decide_new(Shard& shard, Attempt& attempt) {
   const u32 needed = blocks_for_units(shard, header, args.unit_count);
   const u32 have = count_blocks(attempt.fresh);
   const bool reborn = (tombstone != nullptr && tombstone->deleted) ||
-                      shard.table.forgotten(args.chunk.file);
+                      shard.table.forgotten(args.chunk);
   const u32 wanted = wanted_blocks(shard, args, args.chunk_limit, needed);
   if (have < needed &&
       (reborn || !shard.room.extend(attempt.fresh, needed - have, wanted - have))) {
@@ -222,7 +222,7 @@ Task<Code> make_room(Shard& shard, Attempt& attempt, u32 blocks) {
   const Tombstone* tombstone = shard.table.find_tombstone(attempt.args.chunk);
   const bool reborn = chunk != nullptr ? chunk->reborn
                                        : (tombstone != nullptr && tombstone->deleted) ||
-                                             shard.table.forgotten(attempt.args.chunk.file);
+                                             shard.table.forgotten(attempt.args.chunk);
   std::vector<Extent> taken;
   if (!reborn || !shard.room.extend(taken, blocks, blocks)) {
     co_return Code::kOk;
@@ -253,7 +253,7 @@ Chunk& create(Shard& shard, Attempt& attempt) {
   chunk.copies_max = args.copies_max;
   chunk.copies_min = args.copies_min;
   chunk.header_sectors = static_cast<u8>(header_sectors_for(args.history.size()));
-  chunk.reborn = before.deleted || shard.table.forgotten(args.chunk.file);
+  chunk.reborn = before.deleted || shard.table.forgotten(args.chunk);
   chunk.extents = std::move(attempt.fresh);
   attempt.fresh.clear();
   chunk.live = std::make_unique<Live>(chunk);

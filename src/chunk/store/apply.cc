@@ -143,8 +143,13 @@ Status apply(Shard& shard, const PrewrittenRecord& record, u64) {
   return ok_status();
 }
 
+Status apply(Shard& shard, const ForgetFilesRecord& record, u64) {
+  shard.table.forget({.from = {.file = record.first}, .until = {.file = {record.last.number + 1}}});
+  return ok_status();
+}
+
 Status apply(Shard& shard, const ForgetRecord& record, u64) {
-  shard.table.forget_files(record.first, record.last);
+  shard.table.forget({.from = record.from, .until = record.until});
   return ok_status();
 }
 

@@ -143,8 +143,8 @@ Task<Code> Checkpointer::write_body(Body& body) {
   if (shard_.options.prewrite) {
     body.add_extents<PrewrittenRecord>(shard_.blocks.prewritten.extents());
   }
-  for (const auto& [first, last] : shard_.table.forgotten_ranges()) {
-    body.add(ForgetRecord{.first = first, .last = last}, 0);
+  for (const auto& [from, until] : shard_.table.forgotten_ranges()) {
+    body.add(ForgetRecord{.from = from, .until = until}, 0);
   }
   // Tombstones before the chunks, for chunks that are created over one meanwhile, and those made
   // meanwhile after them, for chunks that are removed.
@@ -224,6 +224,7 @@ Task<Code> Checkpointer::write() {
     shard_.note_checkpoint_too_large();
   }
   writing_ = false;
+  ended_.wake_all();
   co_return code;
 }
 

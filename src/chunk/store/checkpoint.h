@@ -20,6 +20,10 @@ class Checkpointer {
   Task<Code> write();
   // The background task: writes one whenever a quarter of the log has filled since the last.
   Task<void> run();
+  // A tombstone must not leave memory while one is being written: the records of its chunk that come
+  // after the cut make no sense without it.
+  bool writing() const { return writing_; }
+  WaitList& ended() { return ended_; }
 
  private:
   struct Body;
@@ -34,6 +38,7 @@ class Checkpointer {
   size_t slot_ = 0;        // of the newest
   u64 position_ = 0;       // where the newest one's replay begins
   bool writing_ = false;
+  WaitList ended_;
 };
 
 }  // namespace pangu::chunk

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "chunk/store/buffers.h"
@@ -23,7 +24,7 @@
 // 5. A failed write or flush is final: the device takes no more writes (DEVICE_FAILED); reads are
 //    still tried. A device without space takes deletes, fences, closes and seals of every chunk that
 //    is here, and appends again as soon as there is room. What it must remember of chunks that are
-//    not here is bounded by the checkpoint slots and ends with forget_files().
+//    not here is bounded by the checkpoint slots and ends with forget().
 //
 // Operations may overlap freely. Appends of one chunk that overlap are accepted in the order of the
 // calls, written at the same time and acknowledged in order.
@@ -91,9 +92,19 @@ class ChunkStore {
   };
   virtual Task<Result<Checked>> verify(ChunkId chunk, u32 first, u32 units_max) = 0;
 
-  // The stream service says that no open chunk has a file id in [first, last] any more, nor ever
-  // will: their owners' creates are refused from now on and their tombstones forgotten. Durable.
-  virtual Task<Status> forget_files(FileId first, FileId last) = 0;
+  // The stream service says of every chunk in `dead` that it is not open and never will be: settled,
+  // dropped, given back, never listed before another one of its file was, or its file is removed
+  // (PROTOCOL 29). Their tombstones are forgotten, and creates of their owners go on being refused
+  // (SEALED). Chunks that are here stay as they are, and FENCE, RECOVER_APPEND and DELETE go on as
+  // before. Durable when it returns. A range that would cost a record and save none is passed over:
+  // nothing in it is refused that was not before.
+  virtual Task<Status> forget(std::vector<ChunkRange> dead) = 0;
+  Task<Status> forget_files(FileId first, FileId last) {
+    return forget({{.from = {.file = first}, .until = {.file = {last.number + 1}}}});
+  }
+  // The first chunk id at or above `from` of which forget() might leave less to remember.
+  virtual std::optional<ChunkId> forgettable(ChunkId from) const = 0;
+  virtual Remembered remembered() const = 0;
 
   // Gives back the memory kept for tail readers, at once. The store does so by itself, at its next
   // append, when Buffers::pressed() says so.

@@ -28,32 +28,59 @@ void ChunkTable::erase(Chunk& chunk) {
   slots_[slot] = ChunkRef();
 }
 
-void ChunkTable::forget_files(FileId first, FileId last) {
-  // Join with every range that overlaps or touches [first, last].
-  auto at = forgotten_.upper_bound(first);
-  if (at != forgotten_.begin()) {
-    const auto before = std::prev(at);
-    if (before->second.number >= first.number ||
-        before->second.number + 1 == first.number) {
-      at = before;
-    }
-  }
-  while (at != forgotten_.end() &&
-         (at->first <= last || at->first.number == last.number + 1)) {
-    first = std::min(first, at->first);
-    last = std::max(last, at->second);
-    at = forgotten_.erase(at);
-  }
-  forgotten_[first] = last;
-  auto tomb = tombstones_.lower_bound(ChunkId{.file = first});
-  while (tomb != tombstones_.end() && tomb->first.file <= last) {
+void ChunkTable::forget(ChunkRange range) {
+  auto tomb = tombstones_.lower_bound(range.from);
+  while (tomb != tombstones_.end() && tomb->first < range.until) {
     tomb = tombstones_.erase(tomb);
   }
+  // Join with every range that overlaps or touches it.
+  auto at = forgotten_.upper_bound(range.from);
+  if (at != forgotten_.begin() && std::prev(at)->second >= range.from) {
+    --at;
+  }
+  while (at != forgotten_.end() && at->first <= range.until) {
+    range.from = std::min(range.from, at->first);
+    range.until = std::max(range.until, at->second);
+    at = forgotten_.erase(at);
+  }
+  forgotten_[range.from] = range.until;
 }
 
-bool ChunkTable::forgotten(FileId file) const {
-  const auto after = forgotten_.upper_bound(file);
-  return after != forgotten_.begin() && std::prev(after)->second >= file;
+bool ChunkTable::forgotten(const ChunkId& id) const {
+  const auto after = forgotten_.upper_bound(id);
+  return after != forgotten_.begin() && std::prev(after)->second > id;
+}
+
+bool ChunkTable::worth_forgetting(const ChunkRange& range) const {
+  const auto tomb = tombstones_.lower_bound(range.from);
+  if (tomb != tombstones_.end() && tomb->first < range.until) {
+    return true;
+  }
+  // Joined to a range that is there it costs nothing.
+  auto at = forgotten_.upper_bound(range.from);
+  if (at != forgotten_.begin() && std::prev(at)->second >= range.from) {
+    return std::prev(at)->second < range.until;
+  }
+  return at != forgotten_.end() && at->first <= range.until;
+}
+
+std::optional<ChunkId> ChunkTable::forgettable(const ChunkId& from) const {
+  std::optional<ChunkId> out;
+  if (const auto tomb = tombstones_.lower_bound(from); tomb != tombstones_.end()) {
+    out = tomb->first;
+  }
+  auto after = forgotten_.upper_bound(from);
+  ChunkId gap = from;
+  if (after != forgotten_.begin()) {
+    gap = std::max(gap, std::prev(after)->second);
+  } else if (after != forgotten_.end()) {
+    gap = after->second;
+    ++after;
+  }
+  if (after != forgotten_.end()) {
+    out = out ? std::min(*out, gap) : gap;
+  }
+  return out;
 }
 
 std::vector<ChunkId> ChunkTable::ids_after(const ChunkId& after, size_t max) const {

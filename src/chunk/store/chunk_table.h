@@ -1,10 +1,12 @@
 #pragma once
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "base/hash.h"
 #include "chunk/store/chunk.h"
+#include "chunk/store/types.h"
 
 // Every chunk and tombstone of a shard.
 namespace pangu::chunk {
@@ -41,11 +43,16 @@ class ChunkTable {
   void erase_tombstone(const ChunkId& id) { tombstones_.erase(id); }
   const std::map<ChunkId, Tombstone>& tombstones() const { return tombstones_; }
 
-  // Owners' creates of chunks of these files are refused; their tombstones are not needed.
-  void forget_files(FileId first, FileId last);
-  bool forgotten(FileId file) const;
-  // First file id of each range and its last, disjoint.
-  const std::map<FileId, FileId>& forgotten_ranges() const { return forgotten_; }
+  // Owners' creates of these chunks are refused from now on; their tombstones go.
+  void forget(ChunkRange range);
+  bool forgotten(const ChunkId& id) const;
+  // Whether forget(range) changes anything, and leaves no more to be remembered than before.
+  bool worth_forgetting(const ChunkRange& range) const;
+  // The first id at or above `from` of which less might be remembered: a tombstone's, or one between
+  // two forgotten ranges.
+  std::optional<ChunkId> forgettable(const ChunkId& from) const;
+  // Where each range begins, and where it ends; they neither overlap nor touch.
+  const std::map<ChunkId, ChunkId>& forgotten_ranges() const { return forgotten_; }
 
   // Chunks by place, some empty: stays valid for going on after a wait, in a fixed order.
   size_t slots() const { return slots_.size(); }
@@ -58,7 +65,7 @@ class ChunkTable {
   std::vector<ChunkRef> slots_;
   std::vector<u32> free_slots_;
   std::map<ChunkId, Tombstone> tombstones_;
-  std::map<FileId, FileId> forgotten_;
+  std::map<ChunkId, ChunkId> forgotten_;
 };
 
 }  // namespace pangu::chunk

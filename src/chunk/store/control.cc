@@ -148,6 +148,9 @@ namespace {
 // CLOSE of a chunk that is not here. The owner's create may still be under way: it must find the
 // door closed. Returns the lsn to wait for.
 u64 close_absent(Shard& shard, ChunkId id, Epoch epoch, LengthOutcome& out) {
+  if (shard.table.find_tombstone(id) == nullptr && shard.table.forgotten(id)) {
+    return shard.forget_lsn;  // it does
+  }
   if (!may_add_tombstone(shard, id)) {
     out.code = Code::kNoSpace;
     return 0;

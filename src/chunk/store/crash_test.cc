@@ -44,6 +44,7 @@ struct Known {
   bool close_acked = false;
   bool remove_asked = false;
   bool remove_acked = false;
+  bool forget_asked = false;  // the stream service has settled it
   bool damaged = false;
   int outstanding = 0;
   int recovering = 0;  // of them: they may bring back what is removed meanwhile
@@ -101,7 +102,7 @@ Task<void> do_one_append(ChunkStore& store, Oracle& oracle, Known& known, TestRu
   const bool closed = known.close_asked || known.final_asked || known.remove_asked;
   const bool explained = refused(out.code) || out.code == Code::kGap ||
                          (out.code == Code::kFenced && known.fence_asked > 0) ||
-                         (out.code == Code::kSealed && closed) ||
+                         (out.code == Code::kSealed && (closed || known.forget_asked)) ||
                          (out.code == Code::kCorrupt && known.damaged) ||
                          (recovers && out.code == Code::kStale);
   oracle.expect(explained, known,
@@ -169,6 +170,16 @@ Task<void> do_one_remove(ChunkStore& store, Oracle& oracle, Known& known) {
   known.remove_acked = true;
 }
 
+Task<void> do_one_forget(ChunkStore& store, Oracle& oracle, Known& known) {
+  ChunkId after = known.writer.chunk;
+  ++after.sequence;
+  const Status status =
+      co_await store.forget({{.from = known.writer.chunk, .until = after}});
+  --known.outstanding;
+  ++oracle.answers;
+  oracle.expect(status.ok(), known, "forget");
+}
+
 // Reads [0, length) and compares every byte.
 Task<std::string> read_all(ChunkStore& store, const Known& known, u32 length) {
   u32 at = 0;
@@ -196,6 +207,17 @@ Task<void> check_one(ChunkStore& store, Oracle& oracle, Known& known) {
   known.recovering = 0;
   const auto info = store.stat(known.writer.chunk);
   const bool exists = info.ok() && info->exists;
+  const bool had_bytes = known.acked > 0 && !known.remove_asked;
+  const bool shut = known.remove_acked || known.close_acked || known.fence_acked > 0;
+  if (!exists && !had_bytes && shut) {
+    const TestRun late = TestWriter{.chunk = known.writer.chunk}.next(10);
+    const AppendOutcome out = co_await store.append(late.args, late.run);
+    oracle.expect(out.code == Code::kSealed || out.code == Code::kFenced, known,
+                  "a late create was answered " + std::string(code_name(out.code)));
+  }
+  if (!exists && !had_bytes && known.forget_asked) {
+    co_return;
+  }
   if (std::getenv("PANGU_TRACE") != nullptr) {
     fmt::print(stderr, "{}: {} exists {} damaged {} length {} fence {} blocks {}\n",
                describe(known), info.ok(), exists, info.ok() && info->damaged,
@@ -213,7 +235,7 @@ Task<void> check_one(ChunkStore& store, Oracle& oracle, Known& known) {
     oracle.expect(info->fence >= Epoch{known.fence_acked}, known, "a fence was forgotten");
     oracle.expect(info->fence <= Epoch{std::max(known.fence_asked, 1u)}, known,
                   "a fence that nobody asked for");
-    oracle.expect(!known.close_acked || info->closed || info->finalized, known,
+    oracle.expect(!known.close_acked || info->closed || info->finalized || known.forget_asked, known,
                   "a close was forgotten");
   } else {
     oracle.expect(known.fence_acked == 0 && !known.close_acked && known.acked == 0, known,
@@ -415,6 +437,12 @@ class CrashRun {
     } else if (what < 970) {
       if (!known.remove_asked) {
         remove(known);
+      }
+    } else if (what < 985) {
+      // Settled elsewhere: this replica is told to finalize or to remove it some time, or was already.
+      if (known.acked > 0 || known.remove_asked || prng_.chance(0.1)) {
+        known.forget_asked = true;
+        ask(known, do_one_forget(*store_, oracle_, known));
       }
     }
   }

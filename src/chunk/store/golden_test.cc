@@ -145,7 +145,7 @@ std::vector<std::byte> one_of_each() {
   encode_record(ReserveRecord{.sequence = 3, .extents = {{1, 2}}}, 102, records);
   encode_record(ReleaseRecord{.extents = {{3, 4}}}, 103, records);
   encode_record(PrewrittenRecord{.extents = {{5, 6}}}, 104, records);
-  encode_record(ForgetRecord{.first = {3}, .last = {4}}, 105, records);
+  encode_record(ForgetFilesRecord{.first = {3}, .last = {4}}, 105, records);
   BatchHeader batch;
   batch.shard = 1;
   batch.record_count = 6;
@@ -186,6 +186,18 @@ std::vector<std::byte> one_of_each() {
   TestWriter writer{.chunk = header.chunk};
   const TestRun run = writer.next(5000);
   std::memcpy(sectors(2), run.run.data(), run.run.size());
+  // What came later.
+  records.clear();
+  encode_record(ForgetRecord{.from = sample_record().chunk,
+                             .until = {.file = {0x1112131415161719}, .sequence = 0x41424344}},
+                106, records);
+  batch.record_count = 1;
+  batch.sequence = 11;
+  batch.first_lsn = 106;
+  batch.body_bytes = static_cast<u32>(records.size());
+  at = sectors(1);
+  std::memcpy(at + sizeof(BatchHeader), records.data(), records.size());
+  seal_batch(batch, {at, kSectorBytes});
   return out;
 }
 

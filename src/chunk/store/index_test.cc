@@ -168,20 +168,26 @@ TEST(BlockMap, BitmapAgreesWithAPlainOne) {
   EXPECT_EQ(total, bitmap.count());
 }
 
+ChunkId chunk_id(u64 file, u32 sequence = 1) { return {.file = {file}, .sequence = sequence}; }
+
+ChunkRange files(u64 first, u64 last) {
+  return {.from = {.file = {first}}, .until = {.file = {last + 1}}};
+}
+
 TEST(ChunkTable, ForgottenRangesJoin) {
   ChunkTable table;
   for (const u64 file : {5u, 10u, 15u, 20u}) {
     table.tombstone({.file = {file}, .sequence = 1}).fence = {1};
   }
-  table.forget_files({10}, {12});
-  table.forget_files({13}, {15});
-  table.forget_files({1}, {2});
+  table.forget(files(10, 12));
+  table.forget(files(13, 15));
+  table.forget(files(1, 2));
   EXPECT_EQ(table.forgotten_ranges().size(), 2u);
-  EXPECT_TRUE(table.forgotten({15}));
-  EXPECT_FALSE(table.forgotten({16}));
-  EXPECT_FALSE(table.forgotten({3}));
+  EXPECT_TRUE(table.forgotten(chunk_id(15)));
+  EXPECT_FALSE(table.forgotten(chunk_id(16)));
+  EXPECT_FALSE(table.forgotten(chunk_id(3)));
   EXPECT_EQ(table.tombstones().size(), 2u);
-  table.forget_files({3}, {9});
+  table.forget(files(3, 9));
   EXPECT_EQ(table.forgotten_ranges().size(), 1u);
   EXPECT_EQ(table.tombstones().size(), 1u);
 }

@@ -126,6 +126,9 @@ Task<std::string> report_shard(env::File& file, const Superblock& superblock, u3
     out += fmt::format("tombstone {} fence {}{}{}\n", to_string(id), tombstone.fence.number,
                        tombstone.deleted ? " deleted" : "", tombstone.closed ? " closed" : "");
   }
+  for (const auto& [from, until] : shard.table.forgotten_ranges()) {
+    out += fmt::format("forgotten {} to {}\n", to_string(from), to_string(until));
+  }
   co_return out;
 }
 

@@ -15,7 +15,7 @@ void do_set_committed(Shard& shard, ChunkId id, Epoch epoch, u64 committed);
 Task<WatchOutcome> do_watch(Shard& shard, WatchArgs args);
 Task<Result<ChunkStore::Checked>> do_verify(Shard& shard, ChunkRef chunk, u32 first,
                                             u32 units_max);
-Task<Status> do_forget_files(Shard& shard, FileId first, FileId last);
+Task<Status> do_forget(Shard& shard, std::vector<ChunkRange> ranges);
 
 // The rest is for the operations themselves.
 

@@ -77,7 +77,7 @@ bool Recovery::may_be_owned(const ChunkId& id) const {
   if (tombstone != nullptr) {
     return !tombstone->deleted;
   }
-  return !shard_.table.forgotten(id.file);
+  return !shard_.table.forgotten(id);
 }
 
 // Forgets the units of chunks that are sealed or were deleted. What a reborn chunk says is left to

@@ -184,6 +184,16 @@ void bury(Shard& shard, Chunk& chunk, std::vector<Extent>& freed) {
   shard.log_tombstone(id, freed);
 }
 
+// A chunk that had been forgotten while it was here needs none once the log says that it is gone.
+void drop_needless_tombstone(Shard& shard, const ChunkId& id, u64 lsn) {
+  const Tombstone* tombstone = shard.table.find_tombstone(id);
+  if (tombstone != nullptr && tombstone->lsn == lsn && shard.table.forgotten(id) &&
+      !shard.checkpointer.writing()) {
+    REACHED("chunk: a forgotten chunk was removed");
+    shard.table.erase_tombstone(id);
+  }
+}
+
 }  // namespace
 
 Task<LengthOutcome> do_remove(Shard& shard, ChunkId id) {
@@ -196,8 +206,10 @@ Task<LengthOutcome> do_remove(Shard& shard, ChunkId id) {
     co_await drain_all(shard, chunk);
     bury(shard, *chunk, freed);
     shard.io_ended.wake_all();
-  } else if (shard.table.find_tombstone(id) == nullptr && shard.table.forgotten(id.file)) {
-    co_return out;  // its owner's creates are refused for ever without one
+  } else if (shard.table.find_tombstone(id) == nullptr && shard.table.forgotten(id)) {
+    // Its owner's creates are refused for ever without one.
+    out.code = co_await shard.log.wait(shard.forget_lsn);
+    co_return out;
   } else if (!may_add_tombstone(shard, id)) {
     out.code = Code::kNoSpace;
     co_return out;
@@ -211,18 +223,24 @@ Task<LengthOutcome> do_remove(Shard& shard, ChunkId id) {
   out.code = co_await shard.log.wait(lsn);
   if (out.code == Code::kOk) {
     shard.room.free(freed);
+    drop_needless_tombstone(shard, id, lsn);
   }
   out.timing.total_us = watch.total();
   co_return out;
 }
 
-Task<Status> do_forget_files(Shard& shard, FileId first, FileId last) {
-  if (first > last) {
-    co_return Error(Code::kInvalidArgument, "the first file id is above the last");
+Task<Status> do_forget(Shard& shard, std::vector<ChunkRange> ranges) {
+  while (shard.checkpointer.writing()) {
+    REACHED("chunk: forgetting waits for a checkpoint");
+    co_await shard.checkpointer.ended().wait();
   }
-  shard.table.forget_files(first, last);
-  const u64 lsn = shard.log.append(ForgetRecord{.first = first, .last = last});
-  const Code code = co_await shard.log.wait(lsn);
+  for (const ChunkRange& range : ranges) {
+    if (shard.table.worth_forgetting(range)) {
+      shard.table.forget(range);
+      shard.forget_lsn = shard.log.append(ForgetRecord{.from = range.from, .until = range.until});
+    }
+  }
+  const Code code = co_await shard.log.wait(shard.forget_lsn);
   co_return Status(code);
 }
 

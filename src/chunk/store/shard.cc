@@ -153,7 +153,7 @@ void Shard::return_spare(Chunk& chunk) {
 // Without what only a checkpoint tells: chunks in many pieces, and the extents of the block map.
 u64 Shard::estimate_checkpoint() const {
   return table.chunks() * kRecordBytes + table.tombstones().size() * kTombstoneBytes +
-         history_bytes;
+         table.forgotten_ranges().size() * kForgetBytes + history_bytes;
 }
 
 bool Shard::metadata_full(Entry entry) const {

@@ -36,6 +36,7 @@ struct Shard {
   Room room;
   Checkpointer checkpointer;
   u64 next_reservation = 1;
+  u64 forget_lsn = 0;  // of the newest record of forgotten chunks since open
 
   IntrusiveList<Live> open_chunks;       // most recently appended last
   u64 tail_bytes = 0;                    // of memory held for tail readers

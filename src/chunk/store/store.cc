@@ -34,7 +34,11 @@ class Store final : public ChunkStore {
   Result<ChunkInfo> stat(ChunkId chunk) const override;
   std::vector<ChunkInfo> list(ChunkId after, size_t max) const override;
   Task<Result<Checked>> verify(ChunkId chunk, u32 first, u32 units_max) override;
-  Task<Status> forget_files(FileId first, FileId last) override;
+  Task<Status> forget(std::vector<ChunkRange> dead) override;
+  std::optional<ChunkId> forgettable(ChunkId from) const override {
+    return shard_->table.forgettable(from);
+  }
+  Remembered remembered() const override;
   void drop_tails() override;
 
   const DeviceIdentity& identity() const override { return shard_->identity; }
@@ -166,12 +170,12 @@ Task<Result<ChunkStore::Checked>> Store::verify(ChunkId chunk, u32 first, u32 un
   co_return out;
 }
 
-Task<Status> Store::forget_files(FileId first, FileId last) {
+Task<Status> Store::forget(std::vector<ChunkRange> dead) {
   if (closed()) {
     co_return Error(Code::kClosed);
   }
   const Gate::Holder holder(shard_->operations);
-  auto out = co_await do_forget_files(*shard_, first, last);
+  auto out = co_await do_forget(*shard_, std::move(dead));
   co_return out;
 }
 
@@ -225,6 +229,12 @@ SpaceInfo Store::space() const {
           .log_used = shard.log.used(),
           .full = shard.room.full() || shard.metadata_full(Shard::Entry::chunk),
           .failed = shard.writer.failed()};
+}
+
+Remembered Store::remembered() const {
+  return {.tombstones = shard_->table.tombstones().size(),
+          .ranges = shard_->table.forgotten_ranges().size(),
+          .full = shard_->metadata_full(Shard::Entry::chunk)};
 }
 
 ChunkStore::Contents Store::contents() const {

@@ -164,6 +164,19 @@ struct StoreCounters {
   u64 io_errors = 0;
 };
 
+// Chunk ids from `from` on, below `until`. REQUIRES: from < until
+struct ChunkRange {
+  ChunkId from;
+  ChunkId until;
+};
+
+// What is kept of chunks that are not here.
+struct Remembered {
+  u64 tombstones = 0;
+  u64 ranges = 0;     // of forgotten chunks
+  bool full = false;  // creates are refused, for records of chunks leave no room for more
+};
+
 struct SpaceInfo {
   u64 capacity = 0;   // bytes of allocation units
   u64 free = 0;       // neither used nor prepared nor kept back
