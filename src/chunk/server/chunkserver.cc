@@ -25,6 +25,7 @@ Chunkserver::Chunkserver(Reactor& reactor, ChunkserverOptions options)
       pool_(reactor.env(), {.bytes = options_.receive_pool_bytes}),
       buffers_(pool_),
       service_(pool_),
+      forgetting_(reactor),
       registration_(reactor, pool_, *this, registration_options(options_)) {}
 
 Chunkserver::~Chunkserver() = default;
@@ -69,6 +70,7 @@ Task<Status> Chunkserver::begin() {
       co_return std::move(error).within(name_of(device->options));
     }
     service_.add_device(*device->store, device->media);
+    forgetting_.add_device(device->store->identity().device, *device->store);
   }
   co_return serve();
 }
@@ -179,6 +181,7 @@ Status Chunkserver::serve() {
 
 Task<void> Chunkserver::stop() {
   co_await registration_.stop();
+  co_await forgetting_.stop();
   if (server_) {
     co_await server_->stop();
   }

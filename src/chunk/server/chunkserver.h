@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "chunk/server/data_service.h"
+#include "chunk/server/forgetting.h"
 #include "chunk/server/registration.h"
 #include "rpc/server.h"
 
@@ -50,6 +51,8 @@ class Chunkserver final : public RegistrationHost {
   std::vector<pb::DeviceInfo> device_infos() override;
   Task<bool> delete_chunk(Uuid device, ChunkId chunk) override;
   Task<bool> finalize_chunk(Uuid device, ChunkId chunk, u32 length, u32 version) override;
+  std::optional<pb::ChunkOnDevice> dead_from() override { return forgetting_.question(); }
+  void take_dead(const pb::DeadChunks& dead) override { forgetting_.take(dead); }
 
  private:
   struct Device {
@@ -74,6 +77,7 @@ class Chunkserver final : public RegistrationHost {
   DataDirectory directory_;
   std::vector<std::unique_ptr<Device>> devices_;
   DataService service_;
+  Forgetting forgetting_;
   Registration registration_;
   std::unique_ptr<rpc::Server> server_;
 };

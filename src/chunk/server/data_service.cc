@@ -387,6 +387,9 @@ Task<rpc::Reply> DataService::status(rpc::Request) {
   for (const auto& [id, device] : devices_) {
     *out.add_devices() = device_info(*device.store, device.media);
     add_counters(device.store->counters(), counters);
+    const Remembered remembered = device.store->remembered();
+    counters["tombstones"] += remembered.tombstones;
+    counters["forgotten_ranges"] += remembered.ranges;
   }
   counters["appends"] = counters_.appends;
   counters["append_bytes"] = counters_.append_bytes;

@@ -136,8 +136,8 @@ Task<void> Registration::loop() {
     } else {
       complained = false;
     }
-    const bool confirm = !deleted_.empty() || !finalized_.empty();
-    const Duration pause = !status.ok() || confirm ? kRetryPause : options_.heartbeat_period;
+    const bool more = !deleted_.empty() || !finalized_.empty() || answered_;
+    const Duration pause = !status.ok() || more ? kRetryPause : options_.heartbeat_period;
     if (!stopping_) {
       co_await wake_.wait(reactor_.now() + pause);
     }
@@ -159,6 +159,10 @@ Task<Status> Registration::heartbeat_once() {
   for (const pb::ChunkOnDevice& done : finalized_) {
     *request.add_finalized() = done;
   }
+  const auto dead_from = host_.dead_from();
+  if (dead_from) {
+    *request.mutable_dead_from() = *dead_from;
+  }
   const rpc::CallOptions call_options{.task_class = TaskClass::control,
                                       .deadline = reactor_.now() + options_.call_timeout};
   auto reply = co_await rpc::call_control<pb::HeartbeatReply>(channel(), wire::Method::heartbeat,
@@ -168,6 +172,10 @@ Task<Status> Registration::heartbeat_once() {
   }
   deleted_.erase(deleted_.begin(), deleted_.begin() + static_cast<std::ptrdiff_t>(deleted));
   finalized_.erase(finalized_.begin(), finalized_.begin() + static_cast<std::ptrdiff_t>(finalized));
+  answered_ = reply->has_dead();
+  if (answered_) {
+    host_.take_dead(reply->dead());
+  }
   co_await carry_out(std::move(*reply));
   co_return ok_status();
 }

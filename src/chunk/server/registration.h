@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ class RegistrationHost {
   // Carries out one order; true if it is done (or was done before) and may be confirmed.
   virtual Task<bool> delete_chunk(Uuid device, ChunkId chunk) = 0;
   virtual Task<bool> finalize_chunk(Uuid device, ChunkId chunk, u32 length, u32 version) = 0;
+  // What a device would like to know is dead; nothing most of the time.
+  virtual std::optional<pb::ChunkOnDevice> dead_from() = 0;
+  // The answer. Returns at once.
+  virtual void take_dead(const pb::DeadChunks& dead) = 0;
 };
 
 struct RegistrationOptions {
@@ -69,6 +74,7 @@ class Registration {
   Uuid request_client_;
   std::vector<pb::ChunkOnDevice> deleted_;
   std::vector<pb::ChunkOnDevice> finalized_;
+  bool answered_ = false;  // the last heartbeat had a question: there may be another one
   Event registered_;
   WaitList wake_;
   bool stopping_ = false;

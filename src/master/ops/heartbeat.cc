@@ -3,13 +3,17 @@
 #include "base/log.h"
 #include "base/reached.h"
 #include "master/ops/common.h"
+#include "master/state/dead_chunks.h"
 #include "master/state/limits.h"
 #include "master/state/server_registry.h"
+#include "wire/proto.h"
 
 namespace pangu::master::ops {
 namespace {
 
 constexpr size_t kOrdersPerHeartbeat = 256;
+// Looked at for one question about dead chunks.
+constexpr size_t kFilesPerHeartbeat = 256;
 
 record::OrderId order_id(const pb::ChunkOnDevice& done) {
   record::OrderId id;
@@ -57,6 +61,18 @@ Task<Result<OrderPage>> next_orders(Context& context, ServerId server) {
   co_return page;
 }
 
+Task<Result<pb::DeadChunks>> find_dead(Context& context, const pb::ChunkOnDevice& question) {
+  const ChunkId from = wire::get(question.chunk());
+  auto query = [from](Txn& txn) -> Result<pb::DeadChunks> {
+    return dead_chunks(txn, from, kFilesPerHeartbeat);
+  };
+  auto dead = co_await context.group.query(query);
+  if (dead.ok()) {
+    *dead->mutable_device() = question.device();
+  }
+  co_return dead;
+}
+
 }  // namespace
 
 Task<Result<std::string>> heartbeat(Context& context, std::string body, Instant deadline) {
@@ -87,6 +103,11 @@ Task<Result<std::string>> heartbeat(Context& context, std::string body, Instant 
   auto next = co_await next_orders(context, server);
   CO_TRY(page, std::move(next));
   group.servers().order_cursor(server) = page.last;
+  if (request.has_dead_from()) {
+    auto found = co_await find_dead(context, request.dead_from());
+    CO_TRY(dead, std::move(found));
+    *page.orders.mutable_dead() = std::move(dead);
+  }
   co_return page.orders.SerializeAsString();
 }
 
