@@ -8,21 +8,37 @@
 // the order of the numbers. Values are messages of state/record.proto.
 //
 //   M                        Meta
+//  namespace groups
 //   E parent name            Entry
-//   D directory              empty; the directory exists
-//   S file                   Stream; the file exists
-//   C file sequence          Chunk, settled
-//   X file end-offset        big-endian sequence of the settled chunk that ends there
+//   D directory              Directory
+//   G directory              DeadDirectory
+//   Y directory              big-endian tree epoch of its last move
+//   W tree-epoch             big-endian directory that was moved then
+//  namespace groups and the root
+//   K 'E' directory name     Lock
+//   K 'D' directory          Lock
+//   K 'M' directory          Lock: prepared to be moved, with all that is below it
+//   J group term number      Part, prepared
+//   T term number            Unfinished
+//   B group number           Message
+//  the root
+//   A                        Map
 //   V server                 Server
 //   I identity               big-endian server
 //   U device                 big-endian server
+//  stream groups
+//   S file                   Stream; absent: not opened yet, or removed
+//   C file sequence          Chunk, settled
+//   X file end-offset        big-endian sequence of the settled chunk that ends there
+//   H file                   Stream of a removed file whose chunks are still to be freed
+//   Z file                   big-endian file: the files from the one to before the other are removed
 //   O server device chunk    Order
+//   P server device chunk    big-endian version: a settled chunk stands there
+//   N copies file sequence   empty: a settled chunk that has only so many good copies
+//  all
 //   R client                 Session
 //   L last-use               client whose session was used then
 //   Q client sequence        Outcome, where it does not fit into the Session
-//   G directory              DeadDirectory
-//   H file                   Stream of a removed file whose chunks are still to be freed
-//   P directory              Purge
 namespace pangu::master::keys {
 
 inline constexpr u64 kRootDirectory = 1;
