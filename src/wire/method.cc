@@ -24,6 +24,12 @@ std::string_view to_string(Method method) {
       return "chunkserver_status";
     case Method::inspect_chunk:
       return "inspect_chunk";
+    case Method::chunk_orders:
+      return "chunk_orders";
+    case Method::list_chunks:
+      return "list_chunks";
+    case Method::copy_chunk:
+      return "copy_chunk";
     case Method::lookup:
       return "lookup";
     case Method::create_file:
@@ -50,12 +56,40 @@ std::string_view to_string(Method method) {
       return "get_stream";
     case Method::seal_file:
       return "seal_file";
+    case Method::get_streams:
+      return "get_streams";
     case Method::register_server:
       return "register_server";
     case Method::heartbeat:
       return "heartbeat";
     case Method::cluster_info:
       return "cluster_info";
+    case Method::get_partition_map:
+      return "get_partition_map";
+    case Method::group_status:
+      return "group_status";
+    case Method::server_table:
+      return "server_table";
+    case Method::set_server_state:
+      return "set_server_state";
+    case Method::change_map:
+      return "change_map";
+    case Method::prepare:
+      return "prepare";
+    case Method::finish:
+      return "finish";
+    case Method::transaction_status:
+      return "transaction_status";
+    case Method::deliver:
+      return "deliver";
+    case Method::change_members:
+      return "change_members";
+    case Method::transfer_leadership:
+      return "transfer_leadership";
+    case Method::host_group:
+      return "host_group";
+    case Method::scan_group:
+      return "scan_group";
     case Method::raft_messages:
       return "raft_messages";
     case Method::raft_snapshot_begin:
