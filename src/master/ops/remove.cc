@@ -1,6 +1,6 @@
 #include "base/reached.h"
 #include "master/ops/common.h"
-#include "master/state/path.h"
+#include "wire/path.h"
 
 namespace pangu::master::ops {
 
@@ -8,7 +8,7 @@ namespace pangu::master::ops {
 // when everything is freed. A caller that does not wait so long asks again with the same request id.
 Task<Result<std::string>> remove(Context& context, std::string body, Instant deadline) {
   CO_TRY(request, parse<pb::RemoveRequest>(body));
-  CO_TRY_VOID(parse_path(request.path()));
+  CO_TRY_VOID(wire::parse_path(request.path()));
   for (;;) {
     auto outcome = co_await context.group.execute(static_cast<u32>(wire::Method::remove), body, {},
                                                   deadline);

@@ -5,8 +5,8 @@
 #include "base/hash.h"
 #include "base/reached.h"
 #include "master/state/limits.h"
-#include "master/state/path.h"
 #include "master/state/reclaim.h"
+#include "wire/path.h"
 
 namespace pangu::master {
 namespace {
@@ -161,7 +161,7 @@ u64 directory_id(u64 parent, std::string_view name, u64 version) {
 }
 
 Result<pb::LookupReply> lookup(Txn& txn, const pb::LookupRequest& request) {
-  TRY(names, parse_path(request.path()));
+  TRY(names, wire::parse_path(request.path()));
   TRY(entry, find(txn, names));
   pb::LookupReply reply;
   describe(*reply.mutable_entry(), names.empty() ? "/" : names.back(), entry);
@@ -169,7 +169,7 @@ Result<pb::LookupReply> lookup(Txn& txn, const pb::LookupRequest& request) {
 }
 
 Result<pb::ListReply> list(Txn& txn, const pb::ListRequest& request) {
-  TRY(names, parse_path(request.path()));
+  TRY(names, wire::parse_path(request.path()));
   TRY(directory, find(txn, names));
   if (!is_directory(directory)) {
     return Error(Code::kNotDirectory, fmt::format("'{}' is a file", request.path()));
@@ -199,7 +199,7 @@ Result<pb::ListReply> list(Txn& txn, const pb::ListRequest& request) {
 
 Result<pb::CreateFileReply> create_file(Txn& txn, const ApplyContext& context,
                                         const pb::CreateFileRequest& request) {
-  TRY(names, parse_path(request.path()));
+  TRY(names, wire::parse_path(request.path()));
   TRY(options, checked_options(request.options()));
   if (names.empty()) {
     return Error(Code::kIsDirectory, "'/' is the root directory");
@@ -221,7 +221,7 @@ Result<pb::CreateFileReply> create_file(Txn& txn, const ApplyContext& context,
 
 Result<pb::MakeDirectoryReply> make_directory(Txn& txn, const ApplyContext& context,
                                               const pb::MakeDirectoryRequest& request) {
-  TRY(names, parse_path(request.path()));
+  TRY(names, wire::parse_path(request.path()));
   pb::MakeDirectoryReply reply;
   record::Entry entry = root_entry();
   bool made = false;
@@ -249,8 +249,8 @@ Result<pb::MakeDirectoryReply> make_directory(Txn& txn, const ApplyContext& cont
 }
 
 Result<pb::RenameReply> rename(Txn& txn, const ApplyContext&, const pb::RenameRequest& request) {
-  TRY(from, parse_path(request.from()));
-  TRY(to, parse_path(request.to()));
+  TRY(from, wire::parse_path(request.from()));
+  TRY(to, wire::parse_path(request.to()));
   if (from.empty() || to.empty()) {
     return Error(Code::kInvalidArgument, "the root directory cannot be renamed or replaced");
   }
@@ -275,7 +275,7 @@ Result<pb::RenameReply> rename(Txn& txn, const ApplyContext&, const pb::RenameRe
 }
 
 Result<Removal> remove(Txn& txn, const ApplyContext&, const pb::RemoveRequest& request) {
-  TRY(names, parse_path(request.path()));
+  TRY(names, wire::parse_path(request.path()));
   if (names.empty()) {
     return Error(Code::kInvalidArgument, "the root directory cannot be removed");
   }

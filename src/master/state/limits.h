@@ -2,12 +2,9 @@
 #include "base/types.h"
 
 // The maxima of a group's state. Every copy of a group must use the same values: they decide what a
-// command of the log does.
+// command of the log does. Those of names and paths: wire/path.h.
 namespace pangu::master {
 
-inline constexpr size_t kNameBytesMax = 255;
-inline constexpr size_t kPathBytesMax = 4096;
-inline constexpr size_t kPathDepthMax = 64;
 inline constexpr u32 kListDefault = 1000;
 inline constexpr u32 kListMax = 10'000;
 inline constexpr u32 kStreamListDefault = 64;
