@@ -18,15 +18,16 @@ std::optional<std::vector<ChunkRange>> dead_ranges(const pb::DeadChunks& dead) {
   u64 file_before = 0;
   for (const pb::LiveFile& live : dead.live()) {
     const ChunkId first{.file = {live.file()}, .sequence = live.first()};
-    if (live.file() <= file_before || live.file() == ~u64{0} || live.file() < at.file.number ||
-        first >= until) {
+    const u64 files = std::max<u64>(live.files(), 1);
+    if (live.file() <= file_before || live.file() < at.file.number || first >= until ||
+        live.file() >= ~u64{0} - files || (files > 1 && live.first() != 0)) {
       return std::nullopt;
     }
-    file_before = live.file();
+    file_before = live.file() + files - 1;
     if (at < first) {
       out.push_back({.from = at, .until = first});
     }
-    at = std::max(at, ChunkId{.file = {live.file() + 1}});
+    at = std::max(at, ChunkId{.file = {live.file() + files}});
   }
   if (at < until) {
     out.push_back({.from = at, .until = until});

@@ -54,6 +54,19 @@ TEST(Forgetting, WhatAnAnswerSays) {
   wrong = answer(chunk_id(3, 5), chunk_id(20, 0));
   add_live(wrong, 2, 1);
   EXPECT_EQ(text(dead_ranges(wrong)), "contradiction");
+
+  pb::DeadChunks many = answer(chunk_id(3, 5), chunk_id(20, 0));
+  add_live(many, 3, 0);
+  many.mutable_live(0)->set_files(7);
+  EXPECT_EQ(text(dead_ranges(many)), "10.0-20.0 ") << "files that were never opened";
+  wrong = many;
+  add_live(wrong, 9, 1);
+  EXPECT_EQ(text(dead_ranges(wrong)), "contradiction");
+  add_live(many, 15, 0);
+  many.mutable_live(1)->set_files(1000);
+  EXPECT_EQ(text(dead_ranges(many)), "10.0-15.0 ") << "to the end and beyond";
+  many.mutable_live(1)->set_files(~u64{0});
+  EXPECT_EQ(text(dead_ranges(many)), "contradiction");
 }
 
 // The stream service, with every file alive that is a multiple of ten.
