@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "base/reached.h"
 #include "master/state/limits.h"
-#include "master/state/reclaim.h"
+#include "master/state/orders.h"
+#include "master/state/settled.h"
 
 namespace pangu::master {
 namespace {
@@ -17,10 +18,6 @@ constexpr u64 kOffsetMax = u64{1} << 62;
 
 bool is_open(const record::Chunk& chunk) { return chunk.state() == pb::CHUNK_OPEN; }
 
-Location location_of(const record::Replica& replica) {
-  return {.server = {replica.server()},
-          .device = {.high = replica.device_high(), .low = replica.device_low()}};
-}
 Location location_of(const pb::Replica& replica) {
   return {.server = {replica.server()},
           .device = {.high = replica.device().high(), .low = replica.device().low()}};
@@ -109,7 +106,7 @@ void ChunkList::release(int place) {
 }
 
 void ChunkList::drop(int place) {
-  order_erase(txn_, file_, stream_.tail(place));
+  order_erase(txn_, file_, stream_.tail(place), 0);
   release(place);
 }
 
@@ -131,6 +128,7 @@ Status ChunkList::settle(int place, u64 base, u32 length) {
   chunk.set_base(base);
   chunk.set_length(length);
   order_finalize(txn_, file_, chunk);
+  list_replicas(txn_, file_, stream_.copies_max(), chunk);
   return ok_status();
 }
 
@@ -198,11 +196,8 @@ Status ChunkList::check_replicas(const record::Chunk& chunk, const pb::Decision&
   std::set<u32> servers;
   for (const pb::Replica& replica : decision.replicas()) {
     const Location location = location_of(replica);
-    const auto owner = txn_.get(keys::device(location.device));
-    if (!owner || keys::decode_u32(*owner) != location.server.number) {
-      return invalid(file_, chunk.sequence(),
-                     fmt::format("is published on device {} of server {}, which is not registered",
-                                 to_string(location.device), to_string(location.server)));
+    if (location.server.number == 0 || location.device.is_zero()) {
+      return invalid(file_, chunk.sequence(), "is published with a location that is none");
     }
     if (!servers.insert(replica.server()).second) {
       return invalid(file_, chunk.sequence(),
@@ -240,7 +235,7 @@ Status ChunkList::replace_replicas(record::Chunk& chunk, const pb::Decision& dec
   if (moved) {
     REACHED("master: publish replaced locations of a chunk");
     next.set_version(chunk.version() + 1);
-    order_erase(txn_, file_, left);
+    order_erase(txn_, file_, left, next.version());
   }
   chunk = std::move(next);
   return ok_status();

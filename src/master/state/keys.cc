@@ -55,7 +55,21 @@ std::string device(const Uuid& device) { return key('U', device); }
 std::string order(const Location& location, const ChunkId& chunk) {
   return key('O', location.server.number, location.device, chunk);
 }
+std::string orders() { return "O"; }
 std::string orders_of(ServerId server) { return key('O', server.number); }
+std::string placed(const Location& location, const ChunkId& chunk) {
+  return key('P', location.server.number, location.device, chunk);
+}
+std::string placed_on(ServerId server) { return key('P', server.number); }
+std::string placed_on(const Location& location) {
+  return key('P', location.server.number, location.device);
+}
+std::string short_chunk(u32 copies, FileId file, u32 sequence) {
+  return key('N', copies, file.number, sequence);
+}
+std::string short_chunks() { return "N"; }
+std::string removed(FileId end) { return key('Z', end.number); }
+std::string all_removed() { return "Z"; }
 std::string session(const Uuid& client) { return key('R', client); }
 std::string last_use(u64 used) { return key('L', used); }
 std::string last_uses() { return "L"; }
@@ -88,7 +102,7 @@ Uuid decode_uuid(std::string_view bytes) {
 
 OrderKey decode_order(std::string_view key) {
   constexpr size_t kSize = 1 + 4 + 16 + 8 + 4 + 2;
-  if (key.size() != kSize || key[0] != 'O') {
+  if (key.size() != kSize || (key[0] != 'O' && key[0] != 'P')) {
     return {};
   }
   return {.location = {.server = {decode<u32>(key.substr(1, 4))},
@@ -96,6 +110,32 @@ OrderKey decode_order(std::string_view key) {
           .chunk = {.file = {decode<u64>(key.substr(21, 8))},
                     .sequence = decode<u32>(key.substr(29, 4)),
                     .shard = decode<u16>(key.substr(33, 2))}};
+}
+
+ShortKey decode_short_chunk(std::string_view key) {
+  if (key.size() != 1 + 4 + 8 + 4 || key[0] != 'N') {
+    return {};
+  }
+  return {.copies = decode<u32>(key.substr(1, 4)),
+          .file = {decode<u64>(key.substr(5, 8))},
+          .sequence = decode<u32>(key.substr(13, 4))};
+}
+
+std::string encode_standing(const Standing& standing) {
+  std::string out;
+  append(out, standing.version);
+  append(out, standing.length);
+  out.push_back(standing.suspect ? 1 : 0);
+  return out;
+}
+
+Standing decode_standing(std::string_view bytes) {
+  if (bytes.size() != 9) {
+    return {};
+  }
+  return {.version = decode<u32>(bytes.substr(0, 4)),
+          .length = decode<u32>(bytes.substr(4, 4)),
+          .suspect = bytes[8] != 0};
 }
 
 }  // namespace pangu::master::keys

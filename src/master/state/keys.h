@@ -31,9 +31,9 @@
 //   C file sequence          Chunk, settled
 //   X file end-offset        big-endian sequence of the settled chunk that ends there
 //   H file                   Stream of a removed file whose chunks are still to be freed
-//   Z file                   big-endian file: the files from the one to before the other are removed
+//   Z end-file               big-endian file: from that one on, those before `end` are removed
 //   O server device chunk    Order
-//   P server device chunk    big-endian version: a settled chunk stands there
+//   P server device chunk    keys::Standing: a settled chunk stands there
 //   N copies file sequence   empty: a settled chunk that has only so many good copies
 //  all
 //   R client                 Session
@@ -57,7 +57,15 @@ std::string servers();  // prefix
 std::string identity(const Uuid& identity);
 std::string device(const Uuid& device);
 std::string order(const Location& location, const ChunkId& chunk);
+std::string orders();                    // prefix
 std::string orders_of(ServerId server);  // prefix
+std::string placed(const Location& location, const ChunkId& chunk);
+std::string placed_on(ServerId server);           // prefix
+std::string placed_on(const Location& location);  // prefix
+std::string short_chunk(u32 copies, FileId file, u32 sequence);
+std::string short_chunks();  // prefix
+std::string removed(FileId end);
+std::string all_removed();  // prefix
 std::string session(const Uuid& client);
 std::string last_use(u64 used);
 std::string last_uses();  // prefix
@@ -75,11 +83,27 @@ std::string encode_uuid(const Uuid& id);
 u64 decode_u64(std::string_view bytes);
 u32 decode_u32(std::string_view bytes);
 Uuid decode_uuid(std::string_view bytes);
+// Of tables O and P.
 struct OrderKey {
   Location location;
   ChunkId chunk;
 };
-// Zeroes for anything that is not an order's key.
+// Zeroes for anything that is not such a key.
 OrderKey decode_order(std::string_view key);
+struct ShortKey {
+  u32 copies = 0;
+  FileId file;
+  u32 sequence = 0;
+};
+ShortKey decode_short_chunk(std::string_view key);
+
+// The value of table P: what a full report of the device must say, without looking at the chunk.
+struct Standing {
+  u32 version = 0;  // of the chunk
+  u32 length = 0;
+  bool suspect = false;
+};
+std::string encode_standing(const Standing& standing);
+Standing decode_standing(std::string_view bytes);
 
 }  // namespace pangu::master::keys

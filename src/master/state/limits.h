@@ -37,6 +37,8 @@ inline constexpr u32 kReclaimBudgetMax = 1000;  // records freed by one command
 inline constexpr int kDevicesMax = 256;         // of one server
 inline constexpr size_t kAddressBytesMax = 300;
 inline constexpr size_t kRackBytesMax = 255;
-inline constexpr int kConfirmMax = 4096;        // orders of one heartbeat
+inline constexpr int kConfirmMax = 4096;        // orders of one answer
+inline constexpr int kMarksMax = 1000;          // replicas marked, or orphans erased, by one command
+inline constexpr int kStreamsPerRequest = 256;  // asked about at once
 
 }  // namespace pangu::master

@@ -62,63 +62,7 @@ u32 reclaim_directory(Txn& txn, u64 directory, const record::DeadDirectory& dead
   return static_cast<u32>(page.entries.size()) + 1;
 }
 
-void free_chunk(Txn& txn, FileId file, const record::Chunk& chunk) {
-  order_erase(txn, file, chunk);
-  txn.meta().set_chunks(txn.meta().chunks() - 1);
-}
-
-u32 reclaim_file(Txn& txn, FileId file, record::Stream& stream, u32 budget) {
-  u32 used = 1;
-  for (const record::Chunk& chunk : stream.tail()) {
-    free_chunk(txn, file, chunk);
-    ++used;
-  }
-  stream.clear_tail();
-  const std::string prefix = keys::chunks_of(file);
-  const KvPage page = txn.scan_prefix(prefix, std::max<u32>(budget > used ? budget - used : 0, 1));
-  for (const KvEntry& found : page.entries) {
-    record::Chunk chunk;
-    txn.get(found.key, chunk);
-    free_chunk(txn, file, chunk);
-    txn.erase(found.key);
-    txn.erase(keys::chunk_end(file, chunk.base() + chunk.length()));
-    ++used;
-  }
-  if (page.more) {
-    REACHED("master: a removed file's chunks are freed in several steps");
-    txn.put(keys::dead_file(file), stream);
-  } else {
-    txn.erase(keys::dead_file(file));
-    txn.meta().set_reclaims(txn.meta().reclaims() - 1);
-  }
-  return used;
-}
-
-template <class Step>
-void order_each(FileId file, const record::Chunk& chunk, Step step) {
-  for (const record::Replica& replica : chunk.replicas()) {
-    const Location location{.server = {replica.server()},
-                            .device = {.high = replica.device_high(), .low = replica.device_low()}};
-    step(keys::order(location, ChunkId{.file = file, .sequence = chunk.sequence()}));
-  }
-}
-
 }  // namespace
-
-void bury_file(Txn& txn, FileId file) {
-  record::Stream stream;
-  if (!txn.get(keys::stream(file), stream)) {
-    return;
-  }
-  txn.erase(keys::stream(file));
-  record::Meta& meta = txn.meta();
-  meta.set_files(meta.files() - 1);
-  if (stream.tail().empty() && stream.settled_chunks() == 0) {
-    return;
-  }
-  txn.put(keys::dead_file(file), stream);
-  meta.set_reclaims(meta.reclaims() + 1);
-}
 
 void bury_directory(Txn& txn, u64 directory, const pb::RequestId& request) {
   record::Purge purge;
@@ -142,29 +86,12 @@ void reclaim(Txn& txn, u32 budget) {
                                 budget - used);
       continue;
     }
-    const KvPage files = txn.scan_prefix(keys::dead_files(), 1);
-    if (files.entries.empty()) {
+    const u32 freed = reclaim_files(txn, budget - used);
+    if (freed == 0) {
       return;
     }
-    const KvEntry& found = files.entries.front();
-    record::Stream stream;
-    txn.get(found.key, stream);
-    used += reclaim_file(txn, {keys::decode_u64(std::string_view(found.key).substr(1))}, stream,
-                         budget - used);
+    used += freed;
   }
-}
-
-void order_erase(Txn& txn, FileId file, const record::Chunk& chunk) {
-  record::Order order;
-  order.set_erase(true);
-  order_each(file, chunk, [&](std::string key) { txn.put(std::move(key), order); });
-}
-
-void order_finalize(Txn& txn, FileId file, const record::Chunk& chunk) {
-  record::Order order;
-  order.set_length(chunk.length());
-  order.set_version(chunk.version());
-  order_each(file, chunk, [&](std::string key) { txn.put(std::move(key), order); });
 }
 
 }  // namespace pangu::master

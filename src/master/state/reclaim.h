@@ -9,15 +9,14 @@
 // commit of the removal on; file ids are never given out again.
 namespace pangu::master {
 
-// REQUIRES: the entry of `file` is erased by the caller.
-void bury_file(Txn& txn, FileId file);
+// In the file's stream group, when a namespace group says that the file is removed. Idempotent, and
+// for ever: no stream of it is made afterwards. Files of other groups are passed over.
+void remove_file(Txn& txn, FileId file);
+// Frees up to `budget` records of removed files; returns how many.
+u32 reclaim_files(Txn& txn, u32 budget);
 // Likewise for a directory. `request`: whose reply gets the counts when everything is freed.
 void bury_directory(Txn& txn, u64 directory, const pb::RequestId& request);
 // Frees up to `budget` records.
 void reclaim(Txn& txn, u32 budget);
-
-// Orders for every replica of a chunk; an order to erase replaces one to finalize.
-void order_erase(Txn& txn, FileId file, const record::Chunk& chunk);
-void order_finalize(Txn& txn, FileId file, const record::Chunk& chunk);
 
 }  // namespace pangu::master

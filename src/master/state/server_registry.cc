@@ -90,19 +90,6 @@ Result<record::Server> find_or_add(Txn& txn, const Uuid& identity, u32 claimed) 
   return server;
 }
 
-void erase_if(Txn& txn, ServerId server, const record::OrderId& id, bool erase) {
-  const Location location{.server = server,
-                          .device = {.high = id.device_high(), .low = id.device_low()}};
-  const ChunkId chunk{.file = {id.file()},
-                      .sequence = id.sequence(),
-                      .shard = static_cast<u16>(std::min<u32>(id.shard(), 0xffff))};
-  const std::string key = keys::order(location, chunk);
-  record::Order order;
-  if (txn.get(key, order) && order.erase() == erase) {
-    txn.erase(key);
-  }
-}
-
 }  // namespace
 
 Result<pb::RegisterServerReply> register_server(Txn& txn,
@@ -144,41 +131,6 @@ Status update_server(Txn& txn, const record::UpdateServer& request) {
   }
   txn.put(keys::server(id), server);
   return ok_status();
-}
-
-Status confirm_orders(Txn& txn, const record::ConfirmOrders& request) {
-  const ServerId server{request.server()};
-  for (const record::OrderId& id : request.deleted()) {
-    erase_if(txn, server, id, true);
-  }
-  for (const record::OrderId& id : request.finalized()) {
-    erase_if(txn, server, id, false);
-  }
-  return ok_status();
-}
-
-OrderPage orders_for(Txn& txn, ServerId server, const std::string& after, size_t limit) {
-  const std::string prefix = keys::orders_of(server);
-  const KvPage page = txn.scan(after.empty() ? prefix : after + '\0', prefix_end(prefix), limit);
-  OrderPage out;
-  for (const KvEntry& entry : page.entries) {
-    const keys::OrderKey key = keys::decode_order(entry.key);
-    record::Order order;
-    txn.get(entry.key, order);
-    if (order.erase()) {
-      pb::ChunkOnDevice& erase = *out.orders.add_delete_chunks();
-      wire::set(*erase.mutable_chunk(), key.chunk);
-      wire::set(*erase.mutable_device(), key.location.device);
-    } else {
-      pb::FinalizeOrder& finalize = *out.orders.add_finalize_chunks();
-      wire::set(*finalize.mutable_chunk(), key.chunk);
-      wire::set(*finalize.mutable_device(), key.location.device);
-      finalize.set_length(order.length());
-      finalize.set_version(order.version());
-    }
-    out.last = entry.key;
-  }
-  return out;
 }
 
 std::vector<record::Server> registered_servers(Txn& txn) {

@@ -4,8 +4,8 @@
 #include "master/state/txn.h"
 #include "wire/control.pb.h"
 
-// The servers of the cluster and the orders that wait for them. Who is alive is not state: the
-// leader knows it (group/server_table.h).
+// The servers of the cluster. Who is alive is not state: the leader knows it
+// (group/server_table.h).
 namespace pangu::master {
 
 // The same identity always gets the same server id; address, rack and new devices are taken over.
@@ -14,16 +14,6 @@ namespace pangu::master {
 Result<pb::RegisterServerReply> register_server(Txn& txn, const pb::RegisterServerRequest& request);
 // A registered server has a new address or new devices. Errors as above.
 Status update_server(Txn& txn, const record::UpdateServer& request);
-// Orders that were carried out go. An order that has changed meanwhile stays.
-Status confirm_orders(Txn& txn, const record::ConfirmOrders& request);
-
-// The next orders for `server` after the key `after` (empty: from the start), at most `limit`.
-struct OrderPage {
-  pb::HeartbeatReply orders;
-  std::string last;  // key of the last one, empty if none came
-};
-OrderPage orders_for(Txn& txn, ServerId server, const std::string& after, size_t limit);
-
 // Every registered server.
 std::vector<record::Server> registered_servers(Txn& txn);
 

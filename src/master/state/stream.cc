@@ -4,18 +4,49 @@
 
 #include "base/reached.h"
 #include "master/state/chunk_list.h"
+#include "master/state/file_options.h"
 #include "master/state/limits.h"
+#include "master/state/removed_files.h"
 
 namespace pangu::master {
 namespace {
 
-Result<record::Stream> load(Txn& txn, FileId file) {
-  record::Stream stream;
-  if (!txn.get(keys::stream(file), stream)) {
-    return Error(Code::kNotFound,
-                 fmt::format("file {} does not exist; if it did, it was removed", to_string(file)));
+Error no_stream(Txn& txn, FileId file) {
+  return Error(Code::kNotFound,
+               is_removed(txn, file)
+                   ? fmt::format("file {} was removed", to_string(file))
+                   : fmt::format("file {} was never opened for append", to_string(file)));
+}
+
+Status check_group(Txn& txn, FileId file) {
+  if (is_of_group(txn, file)) {
+    return ok_status();
   }
+  return Error(Code::kInvalidArgument,
+               fmt::format("file {} is not one of stream group {}", to_string(file),
+                           txn.meta().index()));
+}
+
+// With std::nullopt for a file that may be opened, but never was.
+Result<std::optional<record::Stream>> find(Txn& txn, FileId file) {
+  TRY_VOID(check_group(txn, file));
+  std::optional<record::Stream> stream(std::in_place);
+  if (txn.get(keys::stream(file), *stream)) {
+    return stream;
+  }
+  if (is_removed(txn, file)) {
+    return no_stream(txn, file);
+  }
+  stream.reset();
   return stream;
+}
+
+Result<record::Stream> load(Txn& txn, FileId file) {
+  TRY(found, find(txn, file));
+  if (!found) {
+    return no_stream(txn, file);
+  }
+  return std::move(*found);
 }
 
 std::string_view state_name(u32 state) {
@@ -57,11 +88,25 @@ Status check_fresh(u32 count, u32 least) {
 
 }  // namespace
 
+Result<record::Stream> stream_to_open(Txn& txn, FileId file, const pb::FileOptions& options) {
+  TRY(found, find(txn, file));
+  if (found) {
+    return std::move(*found);
+  }
+  TRY(checked, checked_options(options));
+  record::Stream stream;
+  stream.set_state(pb::STREAM_NEW);
+  stream.set_copies_max(checked.copies_max());
+  stream.set_copies_min(checked.copies_min());
+  stream.set_chunk_bytes(checked.chunk_bytes());
+  return stream;
+}
+
 Result<pb::OpenForAppendReply> open_for_append(Txn& txn, const ApplyContext& context,
                                                const pb::OpenForAppendRequest& request) {
   TRY_VOID(check_fresh(request.fresh_chunks(), 1));
   const FileId file{request.file()};
-  TRY(stream, load(txn, file));
+  TRY(stream, stream_to_open(txn, file, request.options()));
   if (stream.state() == static_cast<u32>(pb::STREAM_SEALED)) {
     return Error(Code::kReadOnly, fmt::format("file {} is sealed", to_string(file)));
   }
@@ -176,9 +221,15 @@ Result<pb::SealFileReply> seal_file(Txn& txn, const ApplyContext&,
 
 Result<pb::GetStreamReply> get_stream(Txn& txn, const pb::GetStreamRequest& request) {
   const FileId file{request.file()};
-  TRY(stream, load(txn, file));
+  TRY(found, find(txn, file));
   pb::GetStreamReply reply;
   pb::StreamInfo& info = *reply.mutable_stream();
+  if (!found) {
+    info.set_file(file.number);
+    info.set_state(pb::STREAM_NEW);
+    return reply;
+  }
+  const record::Stream& stream = *found;
   describe_head(info, file, stream);
   const u32 limit = request.limit() == 0 ? kStreamListDefault
                                          : std::min(request.limit(), kStreamListMax);
@@ -198,6 +249,33 @@ Result<pb::GetStreamReply> get_stream(Txn& txn, const pb::GetStreamRequest& requ
     if (!settled || chunk.base() + chunk.length() > request.from_offset()) {
       describe_chunk(*info.add_chunks(), file, chunk);
     }
+  }
+  return reply;
+}
+
+Result<pb::GetStreamsReply> get_streams(Txn& txn, const pb::GetStreamsRequest& request) {
+  if (request.requests_size() > kStreamsPerRequest) {
+    return Error(Code::kInvalidArgument, fmt::format("{} files in one request; {} are possible",
+                                                     request.requests_size(), kStreamsPerRequest));
+  }
+  pb::GetStreamsReply reply;
+  size_t bytes = 0;
+  for (const pb::GetStreamRequest& each : request.requests()) {
+    pb::GetStreamsReply::One& one = *reply.add_replies();
+    if (bytes > kReplyBytesSoft) {
+      REACHED("master: more streams were asked for than one reply takes");
+      one.set_code(static_cast<u32>(Code::kBusy));
+      one.set_text("the reply is full: ask again for the rest");
+      continue;
+    }
+    auto found = get_stream(txn, each);
+    if (!found.ok()) {
+      one.set_code(static_cast<u32>(found.code()));
+      one.set_text(std::string(found.error().context()));
+      continue;
+    }
+    *one.mutable_reply() = std::move(*found);
+    bytes += one.ByteSizeLong();
   }
   return reply;
 }

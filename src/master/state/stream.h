@@ -16,12 +16,21 @@
 // 3. Bases of settled chunks are the running sums of the lengths before them, as far as those are
 //    settled: checked at each change.
 //
-// Errors of all of them: NotFound (no such file, or it was removed), InvalidArgument, WrongEpoch
-// (the stream is not open at the caller's epoch: the caller must stop), ReadOnly (the file is
-// sealed), Conflict (the decision contradicts what is settled: nothing was changed).
+// A stream is made by its first open; before, only open_for_append and get_stream know the file.
+//
+// Errors of all of them: NotFound (the file was removed, or never opened), InvalidArgument (also for
+// a file of another group), WrongEpoch (the stream is not open at the caller's epoch: the caller must
+// stop), ReadOnly (the file is sealed), Conflict (the decision contradicts what is settled: nothing
+// was changed).
 namespace pangu::master {
 
+// A file that was never opened: STREAM_NEW, and nothing else.
 Result<pb::GetStreamReply> get_stream(Txn& txn, const pb::GetStreamRequest& request);
+// InvalidArgument: more than kStreamsPerRequest. Of single files Busy: the reply is full.
+Result<pb::GetStreamsReply> get_streams(Txn& txn, const pb::GetStreamsRequest& request);
+
+// The stream, or as its first open would make it, with `options`. For who looks for places.
+Result<record::Stream> stream_to_open(Txn& txn, FileId file, const pb::FileOptions& options);
 
 // NoPlacement: a new chunk is needed and the offer has none.
 Result<pb::OpenForAppendReply> open_for_append(Txn& txn, const ApplyContext& context,
