@@ -29,10 +29,11 @@ Group::~Group() = default;
 // ---- open and stop ----
 
 Task<Status> Group::open(std::unique_ptr<Kv> kv, raft::Host& host, raft::GroupId id,
-                         raft::Configuration founders, Uuid cluster) {
+                         raft::Configuration founders, const Genesis& genesis) {
+  id_ = id;
   kv_ = std::move(kv);
   CO_TRY_VOID(snapshots_.open());
-  auto loaded = co_await load_state(cluster);
+  auto loaded = co_await load_state(genesis);
   CO_TRY_VOID(std::move(loaded));
   const std::vector<raft::GroupId> known = host.recovered();
   const bool begins = std::find(known.begin(), known.end(), id) == known.end();
@@ -51,19 +52,18 @@ Task<Status> Group::open(std::unique_ptr<Kv> kv, raft::Host& host, raft::GroupId
   co_return ok_status();
 }
 
-Task<Status> Group::load_state(Uuid cluster) {
+Task<Status> Group::load_state(const Genesis& genesis) {
   auto meta_query = [](Txn& txn) -> Result<record::Meta> { return txn.meta(); };
   auto meta = co_await query(meta_query);
   CO_TRY(found, std::move(meta));
   const Uuid known{.high = found.cluster_high(), .low = found.cluster_low()};
   if (known.is_zero()) {
-    auto stored = co_await store(master::StateMachine::genesis(cluster));
-    co_return stored;
-  }
-  if (known != cluster) {
+    auto stored = co_await store(master::StateMachine::genesis(genesis));
+    CO_TRY_VOID(std::move(stored));
+  } else if (known != genesis.cluster) {
     co_return Error(Code::kWrongCluster,
                     fmt::format("the metadata store belongs to cluster {}, this master to {}",
-                                to_string(known), to_string(cluster)));
+                                to_string(known), to_string(genesis.cluster)));
   }
   auto adopted = co_await adopt_state();
   co_return adopted;
@@ -81,8 +81,10 @@ Task<Status> Group::adopt_state() {
   CO_TRY(registered, std::move(servers));
   applied_ = found.applied_index();
   flushed_ = applied_;
-  reclaims_ = found.reclaims();
-  servers_.replace(registered, reactor_.now());
+  take_meta(std::move(found));
+  if (kind() == pb::GROUP_ROOT) {
+    servers_.replace(registered, reactor_.now());
+  }
   co_return ok_status();
 }
 
@@ -90,15 +92,25 @@ void Group::close() {
   closing_ = true;
   closing_or_due_.wake_all();
   reclaim_due_.wake_all();
-  reclaimed_.wake_all();
+  unlocked_.wake_all();
+  news_.wake_all();
   if (replica_ != nullptr) {
     replica_->changed().wake_all();
   }
 }
 
+Task<bool> Group::refresh_servers() {
+  if (server_source_ == nullptr || closing_) {
+    co_return false;
+  }
+  const bool newer = co_await server_source_->refresh(*this);
+  co_return newer;
+}
+
 Task<void> Group::stop() {
   CHECK(closing_);
   co_await gate_.close();
+  scans_.clear();
   replica_ = nullptr;
   if (opened_ && applied_ != flushed_) {
     const Status flushed = co_await kv_->flush();
@@ -179,13 +191,11 @@ Task<Status> Group::apply(raft::Index index, raft::Payload bytes) {
   }
   applied_ = index;
   ++counters_.applied;
-  reclaims_ = prepared->reclaims;
   if (prepared->changed_server) {
     servers_.update(*prepared->changed_server, reactor_.now());
+    news_.wake_all();
   }
-  if (reclaims_ > 0) {
-    reclaim_due_.wake_all();
-  }
+  take_meta(std::move(prepared->meta));
   if (replica_ != nullptr && replica_->stored_bytes() >= options_.flush_log_bytes) {
     closing_or_due_.wake_all();
   }
@@ -193,6 +203,26 @@ Task<Status> Group::apply(raft::Index index, raft::Payload bytes) {
     waiting->second->outcome = std::move(prepared->outcome);
   }
   co_return ok_status();
+}
+
+void Group::take_meta(record::Meta meta) {
+  const bool fewer_locks = meta.prepared() < meta_.prepared();
+  const bool more_to_do = meta.prepared() > meta_.prepared() ||
+                          meta.unfinished() > meta_.unfinished() ||
+                          meta.messages() > meta_.messages() ||
+                          meta.short_chunks() > meta_.short_chunks() ||
+                          meta.orders() > meta_.orders() ||
+                          meta.map_version() != meta_.map_version();
+  meta_ = std::move(meta);
+  if (meta_.reclaims() > 0) {
+    reclaim_due_.wake_all();
+  }
+  if (fewer_locks) {
+    unlocked_.wake_all();
+  }
+  if (more_to_do) {
+    news_.wake_all();
+  }
 }
 
 Task<Result<Prepared>> Group::prepare(u64 index, const record::Command& command) {
@@ -284,7 +314,7 @@ Task<void> Group::reclaim_loop() {
   record::Reclaim request;
   request.set_budget(options_.reclaim_budget);
   while (!closing_ && !failed_) {
-    if (reclaims_ == 0 || !replica_->leads()) {
+    if (meta_.reclaims() == 0 || !replica_->leads()) {
       co_await reclaim_due_.wait();
       continue;
     }
@@ -294,7 +324,6 @@ Task<void> Group::reclaim_loop() {
     if (!outcome.ok() && !closing_) {
       co_await reclaim_due_.wait(reactor_.now() + kStoreRetry);
     }
-    reclaimed_.wake_all();
   }
 }
 
@@ -304,38 +333,19 @@ Task<void> Group::leadership_loop() {
   while (!closing_) {
     const bool leads = replica_->leads();
     if (leads && !led) {
-      LOG_INFO("this master leads now (term {})", replica_->term().number);
+      LOG_INFO("this master leads group {} now (term {})", id_.value(), replica_->term().number);
       servers_.begin_again(reactor_.now());
       reclaim_due_.wake_all();
     } else if (led && !leads) {
-      LOG_INFO("this master does not lead any more");
-      reclaimed_.wake_all();
+      LOG_INFO("this master does not lead group {} any more", id_.value());
     }
     led = leads;
+    news_.wake_all();
+    unlocked_.wake_all();
     if (replica_->failure() && !failed_) {
       fail(*replica_->failure());
     }
     co_await replica_->changed().wait();
-  }
-}
-
-Task<bool> Group::wait_purged(u64 purge, Instant deadline) {
-  auto pending = [purge](Txn& txn) -> Result<bool> { return txn.has(keys::purge(purge)); };
-  for (;;) {
-    auto more = co_await query(pending);
-    if (!more.ok()) {
-      co_return false;
-    }
-    if (!*more) {
-      co_return true;
-    }
-    if (closing_) {
-      co_return false;
-    }
-    const bool woken = co_await reclaimed_.wait(deadline);
-    if (!woken) {
-      co_return false;
-    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "master/group/scan_views.h"
 #include "master/group/server_table.h"
 #include "master/group/snapshot_folder.h"
 #include "master/state/state_machine.h"
@@ -46,16 +47,17 @@ class Group final : private raft::StateMachine {
   // REQUIRES: stop() returned, or open() was not called, or the reactor was abandoned
   ~Group() override;
 
-  // Takes over the store, makes a new cluster's state in it if it is empty, and takes part in the
-  // group `id` of `host`, which must outlive stop(). If the host's log does not know the group yet
-  // it is begun with the members `founders`; with none, this copy is about to be added to it.
-  // kWrongCluster: the store is another cluster's.
+  // Takes over the store, makes the state that every copy begins with in it if it is empty, and takes
+  // part in the group `id` of `host`, which must outlive stop(). If the host's log does not know the
+  // group yet it is begun with the members `founders`; with none, this copy is about to be added to
+  // it. kWrongCluster: the store is another cluster's.
   Task<Status> open(std::unique_ptr<Kv> kv, raft::Host& host, raft::GroupId id,
-                    raft::Configuration founders, Uuid cluster);
-  // Begins the end: waiting callers and background work go. Then the host is stopped, then stop().
+                    raft::Configuration founders, const Genesis& genesis);
+  // Begins the end: waiting callers and background work go. Then the host is stopped, or the group
+  // removed from it, then stop().
   void close();
   // Flushes the store, so that the next start has little to replay. Also after an open() that
-  // failed. REQUIRES: close() was called and the host has stopped
+  // failed. REQUIRES: close() was called and the host has stopped or forgotten the group
   Task<void> stop();
 
   // Ok on the copy that leads. kNotLeader: the context is the leader's address, "" if it is not known.
@@ -75,8 +77,30 @@ class Group final : private raft::StateMachine {
   template <class F>
   Task<std::invoke_result_t<F&, Txn&>> query(F f);
 
-  // Returns when the recursive removal `purge` has freed everything; false at the deadline.
-  Task<bool> wait_purged(u64 purge, Instant deadline);
+  raft::GroupId id() const { return id_; }
+  pb::GroupKind kind() const { return static_cast<pb::GroupKind>(meta_.kind()); }
+  // The counters of the state that is applied here.
+  const record::Meta& meta() const { return meta_; }
+  // Wakes when locks of transactions go.
+  WaitList& unlocked() { return unlocked_; }
+  // Wakes when there is more to do for other groups or for chunkservers, the partition map changes,
+  // the leader does, and at close().
+  WaitList& news() { return news_; }
+  bool closing() const { return closing_; }
+
+  // States that somebody reads page by page.
+  ScanViews& scans() { return scans_; }
+
+  // Where a stream group's knowledge of the servers comes from.
+  class ServerSource {
+   public:
+    virtual ~ServerSource() = default;
+    // Asks for news, not too often; true if servers() knows more than before.
+    virtual Task<bool> refresh(Group& group) = 0;
+  };
+  // `source` must outlive the group.
+  void set_server_source(ServerSource& source) { server_source_ = &source; }
+  Task<bool> refresh_servers();
 
   ServerTable& servers() { return servers_; }
   Reactor& reactor() { return reactor_; }
@@ -107,7 +131,8 @@ class Group final : private raft::StateMachine {
 
   Task<Result<Prepared>> prepare(u64 index, const record::Command& command);
   Task<Status> store(const KvBatch& batch);
-  Task<Status> load_state(Uuid cluster);
+  Task<Status> load_state(const Genesis& genesis);
+  void take_meta(record::Meta meta);
   Task<Status> adopt_state();
   void fail(const Error& error);
   Task<void> flush_loop();
@@ -120,11 +145,14 @@ class Group final : private raft::StateMachine {
   ServerTable servers_;
   std::unique_ptr<Kv> kv_;
   SnapshotFolder snapshots_;
+  ScanViews scans_;
+  ServerSource* server_source_ = nullptr;
   raft::Replica* replica_ = nullptr;
 
   u64 applied_ = 0;
   u64 flushed_ = 0;
-  u64 reclaims_ = 0;
+  raft::GroupId id_{0};
+  record::Meta meta_;
   u64 next_cookie_ = 0;
   std::map<u64, Pending*> pending_;
   std::optional<Error> failed_;
@@ -135,7 +163,8 @@ class Group final : private raft::StateMachine {
   bool installing_ = false;  // the store is being replaced
   WaitList closing_or_due_;  // wakes flush_loop
   WaitList reclaim_due_;
-  WaitList reclaimed_;
+  WaitList unlocked_;
+  WaitList news_;
   WaitList flushed_list_;
   Gate gate_;
   GroupCounters counters_;

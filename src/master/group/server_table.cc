@@ -38,6 +38,45 @@ void ServerTable::replace(const std::vector<record::Server>& servers, Instant no
   }
 }
 
+bool ServerTable::adopt(const pb::ServerTableReply& table, Instant now) {
+  bool news = false;
+  for (const pb::ServerInfo& info : table.servers()) {
+    record::Server record;
+    record.set_server(info.server());
+    record.set_address(info.address());
+    record.set_rack(info.rack());
+    record.set_admin(info.admin());
+    for (const pb::DeviceInfo& device : info.devices()) {
+      record::Device& out = *record.add_devices();
+      out.set_high(device.device().high());
+      out.set_low(device.device().low());
+      out.set_capacity_bytes(device.capacity_bytes());
+      out.set_media(device.media());
+    }
+    const auto found = servers_.find(info.server());
+    const bool same = found != servers_.end() && found->second.heard &&
+                      found->second.record.SerializeAsString() == record.SerializeAsString();
+    Known& known = servers_[info.server()];
+    if (!same) {
+      known.record = std::move(record);
+      known.heard = true;
+      news = true;
+      rebuild();
+    }
+    const pb::ServerState before = state({info.server()}, now);
+    heard({info.server()}, info.devices(), now);
+    known.last_heard = now - milliseconds(static_cast<i64>(info.heartbeat_age_ms()));
+    news = news || (before != pb::SERVER_ALIVE && state({info.server()}, now) == pb::SERVER_ALIVE);
+  }
+  return news;
+}
+
+pb::AdminState ServerTable::admin(ServerId server) const {
+  const auto found = servers_.find(server.number);
+  return found == servers_.end() ? pb::SERVER_IN_SERVICE
+                                 : static_cast<pb::AdminState>(found->second.record.admin());
+}
+
 void ServerTable::update(const record::Server& server, Instant now) {
   auto [place, is_new] = servers_.try_emplace(server.server());
   Known& known = place->second;
@@ -115,7 +154,7 @@ std::optional<record::UpdateServer> ServerTable::news(const pb::HeartbeatRequest
 }
 
 Duration ServerTable::silence(const Known& server, Instant now) const {
-  return now - std::max(server.last_heard, began_);
+  return now - (server.heard ? server.last_heard : std::max(server.last_heard, began_));
 }
 
 pb::ServerState ServerTable::state(ServerId server, Instant now) const {
@@ -139,6 +178,7 @@ void ServerTable::describe(pb::ServerInfo& out, ServerId server, Instant now) co
   out.set_address(known.record.address());
   out.set_rack(known.record.rack());
   out.set_state(state(server, now));
+  out.set_admin(static_cast<pb::AdminState>(known.record.admin()));
   out.set_heartbeat_age_ms(static_cast<u64>(std::max<i64>(silence(known, now).ms(), 0)));
 }
 
@@ -170,7 +210,9 @@ std::vector<ServerId> ServerTable::ids() const {
 record::Offer ServerTable::offer(u32 count, PlacementRequest request, Instant now) {
   for (PlacementServer& place : places_) {
     const Known& known = servers_.at(place.server.number);
-    place.alive = state(place.server, now) == pb::SERVER_ALIVE && !known.record.address().empty();
+    place.alive = state(place.server, now) == pb::SERVER_ALIVE &&
+                  !known.record.address().empty() &&
+                  known.record.admin() == static_cast<u32>(pb::SERVER_IN_SERVICE);
     place.doubtful = !known.heard;
   }
   record::Offer offer;

@@ -25,6 +25,9 @@ class ServerTable {
   void begin_again(Instant now);
   // Only these are registered. For a state that was replaced as a whole.
   void replace(const std::vector<record::Server>& servers, Instant now);
+  // What the root's leader knows, for a stream group's leader. True: something that matters for
+  // placement is new.
+  bool adopt(const pb::ServerTableReply& table, Instant now);
   // A server as the state has it; new or changed.
   void update(const record::Server& server, Instant now);
   bool knows(ServerId server) const { return servers_.contains(server.number); }
@@ -37,7 +40,10 @@ class ServerTable {
   // Where in its orders the next heartbeat's reply begins. REQUIRES: knows(server)
   std::string& order_cursor(ServerId server) { return servers_.at(server.number).order_cursor; }
 
+  // This leader has listened for long enough to know who is silent.
+  bool settled(Instant now) const { return now - began_ > options_.suspect_after; }
   pb::ServerState state(ServerId server, Instant now) const;
+  pb::AdminState admin(ServerId server) const;
   // Where it is and how it stands; nothing but the id for an unknown server.
   void describe(pb::ServerInfo& out, ServerId server, Instant now) const;
   // Its devices. REQUIRES: knows(server)

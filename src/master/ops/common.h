@@ -1,4 +1,6 @@
 #pragma once
+#include <optional>
+
 #include "master/ops/ops.h"
 #include "wire/control.pb.h"
 
@@ -16,13 +18,16 @@ Result<Request> parse(const std::string& body) {
 }
 
 // Proposes `body` as it came and returns what the state machine answers.
-Task<Result<std::string>> propose(Context& context, wire::Method method, std::string body,
+Task<Result<std::string>> propose(Context& context, u32 method, std::string body,
                                   record::Offer offer, Instant deadline);
 Result<std::string> answer_of(record::Outcome outcome);
 
-// Places for `count` chunks of `file`; empty if there is no such file.
-Task<Result<record::Offer>> find_places(Context& context, u64 file, u32 count,
-                                        std::vector<u32> exclude);
+// The answer kept for a request that was made before, behind a read barrier or not.
+Task<std::optional<record::Outcome>> kept_answer(Context& context, const pb::RequestId& id);
+
+// Places for `count` chunks of `file`; for one that has no stream yet, as `options` ask.
+Task<Result<record::Offer>> find_places(Context& context, u64 file, pb::FileOptions options,
+                                        u32 count, std::vector<u32> exclude);
 
 // A lookup: `query` as in Group::query; its answer serialized.
 template <class F>

@@ -3,7 +3,7 @@
 
 namespace pangu::master::ops {
 
-Task<Result<std::string>> get_stream(Context& context, std::string body, Instant) {
+Answer get_stream(Context& context, std::string body, Instant) {
   CO_TRY(request, parse<pb::GetStreamRequest>(body));
   auto query = [request](Txn& txn) { return master::get_stream(txn, request); };
   auto answer = co_await context.group.query(query);

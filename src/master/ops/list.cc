@@ -1,6 +1,6 @@
-#include "master/ops/common.h"
-#include "master/state/directory.h"
+#include "master/ops/names.h"
 #include "master/state/limits.h"
+#include "master/state/namespace.h"
 
 namespace pangu::master::ops {
 namespace {
@@ -10,7 +10,7 @@ constexpr u32 kPiece = 200;
 
 }  // namespace
 
-Task<Result<std::string>> list(Context& context, std::string body, Instant) {
+Answer list(Context& context, std::string body, Instant deadline) {
   CO_TRY(request, parse<pb::ListRequest>(body));
   const u32 wanted = request.limit() == 0 ? kListDefault : std::min(request.limit(), kListMax);
   pb::ListReply reply;
@@ -19,6 +19,12 @@ Task<Result<std::string>> list(Context& context, std::string body, Instant) {
     request.set_limit(std::min(wanted - static_cast<u32>(reply.entries_size()), kPiece));
     auto query = [request](Txn& txn) { return master::list(txn, request); };
     auto answer = co_await context.group.query(query);
+    if (answer.code() == Code::kBusy) {
+      const bool again = co_await wait_for_locks(context, deadline);
+      if (again) {
+        continue;
+      }
+    }
     CO_TRY(piece, std::move(answer));
     bytes += piece.ByteSizeLong();
     reply.set_more(piece.more());

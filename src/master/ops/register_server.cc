@@ -3,10 +3,10 @@
 
 namespace pangu::master::ops {
 
-Task<Result<std::string>> register_server(Context& context, std::string body, Instant deadline) {
+Answer register_server(Context& context, std::string body, Instant deadline) {
   CO_TRY(request, parse<pb::RegisterServerRequest>(body));
   auto answer =
-      co_await propose(context, wire::Method::register_server, std::move(body), {}, deadline);
+      co_await propose(context, static_cast<u32>(wire::Method::register_server), std::move(body), {}, deadline);
   CO_TRY(bytes, std::move(answer));
   CO_TRY(reply, parse<pb::RegisterServerReply>(bytes));
   Group& group = context.group;

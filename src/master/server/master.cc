@@ -1,147 +1,27 @@
 #include "master/server/master.h"
 
 #include <algorithm>
-#include <charconv>
 #include <fmt/core.h>
-#include <set>
 
-#include "base/key_values.h"
 #include "base/log.h"
+#include "base/reached.h"
 #include "master/state/memory_kv.h"
+#include "wire/group_of.h"
+#include "wire/proto.h"
 
 namespace pangu::master {
 namespace {
 
-constexpr std::string_view kFormatVersion = "1";
-constexpr std::string_view kRole = "master";
 // How long the log may take to be applied again at a start.
 constexpr Duration kReplayPatience = seconds(600);
-// The group of everything, for now.
-constexpr raft::GroupId kRootGroup{1};
-
-std::string identity_path(const std::string& directory) { return directory + "/identity.toml"; }
-
-Result<std::unique_ptr<env::File>> take_lock(env::Env& env, const std::string& directory) {
-  const env::OpenOptions options{.create = true, .lock = true};
-  auto lock = env.files().open(directory + "/lock", options);
-  if (lock.code() == Code::kInUse) {
-    return Error(Code::kInUse,
-                 fmt::format("{}: another process is the master of this folder", directory));
-  }
-  return lock;
-}
-
-// "1=127.0.0.1:7101,2=127.0.0.1:7102"
-std::string format_members(const std::vector<Member>& members) {
-  std::string out;
-  for (const Member& member : members) {
-    out += fmt::format("{}{}={}", out.empty() ? "" : ",", member.node.number,
-                       env::to_string(member.address));
-  }
-  return out;
-}
-
-Result<u64> parse_node(const std::string& path, std::string_view text) {
-  u64 number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number == 0) {
-    return Error(Code::kInvalidArgument,
-                 fmt::format("{}: '{}' is no node id: a number from 1 on", path, text));
-  }
-  return number;
-}
-
-Result<std::vector<Member>> parse_members(const std::string& path, std::string_view text) {
-  std::vector<Member> out;
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find(','));
-    text.remove_prefix(std::min(text.size(), part.size() + 1));
-    const size_t equals = part.find('=');
-    if (equals == part.npos) {
-      return Error(Code::kInvalidArgument,
-                   fmt::format("{}: member '{}' is not NODE=HOST:PORT", path, part));
-    }
-    TRY(node, parse_node(path, part.substr(0, equals)));
-    TRY(address, env::parse_address(part.substr(equals + 1)));
-    out.push_back({.node = raft::NodeId{node}, .address = address});
-  }
-  return out;
-}
-
-Status check_founding(const Founding& founding) {
-  std::set<u64> nodes;
-  std::set<env::Address> addresses;
-  for (const Member& member : founding.members) {
-    if (!nodes.insert(member.node.number).second || member.node.number == 0) {
-      return Error(Code::kInvalidArgument,
-                   fmt::format("two masters cannot both be node {}", member.node.number));
-    }
-    if (!addresses.insert(member.address).second) {
-      return Error(Code::kInvalidArgument, fmt::format("two masters cannot both be at {}",
-                                                       env::to_string(member.address)));
-    }
-  }
-  if (founding.members.size() > raft::kMembersMax) {
-    return Error(Code::kInvalidArgument,
-                 fmt::format("{} masters; a group has {} at most", founding.members.size(),
-                             raft::kMembersMax));
-  }
-  if (!founding.members.empty() && !nodes.contains(founding.node.number)) {
-    return Error(Code::kInvalidArgument,
-                 fmt::format("node {} is not among the members {}", founding.node.number,
-                             format_members(founding.members)));
-  }
-  if (founding.members.size() > 1 && founding.cluster.is_zero()) {
-    return Error(Code::kInvalidArgument,
-                 "several masters that begin a cluster need one cluster id, given to all of them");
-  }
-  return ok_status();
-}
-
-Result<Founding> read_identity(env::Env& env, const std::string& directory) {
-  const std::string path = identity_path(directory);
-  if (!env.files().exists(path)) {
-    return Error(Code::kNotFound,
-                 fmt::format("{} is not there: this folder holds no master; a new cluster is made "
-                             "with 'pangu master --init'",
-                             path));
-  }
-  TRY(text, env.files().read_file(path));
-  TRY(values, parse_key_values(path, text));
-  TRY(role, required_value(path, values, "role"));
-  if (role != kRole) {
-    return Error(Code::kInvalidArgument,
-                 fmt::format("{}: this is the folder of a {}, not of a master", path, role));
-  }
-  TRY(version, required_value(path, values, "format_version"));
-  if (version != kFormatVersion) {
-    return Error(Code::kWrongVersion, fmt::format("{} has format version {}, this program reads {}",
-                                                  path, version, kFormatVersion));
-  }
-  Founding out;
-  TRY(cluster_text, required_value(path, values, "cluster"));
-  TRY(cluster, parse_uuid(cluster_text));
-  out.cluster = cluster;
-  if (cluster.is_zero()) {
-    return Error(Code::kInvalidArgument, fmt::format("{}: the cluster id is zero", path));
-  }
-  TRY(node_text, required_value(path, values, "node"));
-  TRY(node, parse_node(path, node_text));
-  out.node = raft::NodeId{node};
-  TRY(members_text, required_value(path, values, "members"));
-  TRY(members, parse_members(path, members_text));
-  out.members = std::move(members);
-  TRY_VOID(check_founding(out));
-  return out;
-}
 
 }  // namespace
 
-// Hands each request to its operation.
+// Hands each request to its group.
 class Master::Dispatcher final : public rpc::Service {
  public:
-  Dispatcher(Reactor& reactor, raft::Host& host, ops::Context& context, Duration request_timeout)
-      : reactor_(reactor), host_(host), context_(context), request_timeout_(request_timeout) {}
+  Dispatcher(Master& master, Duration request_timeout)
+      : master_(master), request_timeout_(request_timeout) {}
 
   Result<rpc::Placement> place(const wire::FrameHeader&, Bytes) override {
     return Error(Code::kInvalidArgument, "a master takes no payload");
@@ -149,26 +29,21 @@ class Master::Dispatcher final : public rpc::Service {
 
   Task<rpc::Reply> handle(rpc::Request request) override {
     if (raft::Host::handles(request.method)) {
-      auto answer = co_await host_.handle(std::move(request));
+      auto answer = co_await master_.host_->handle(std::move(request));
       co_return answer;
     }
-    const ops::Operation* const operation = ops::find(request.method);
-    if (operation == nullptr) {
-      co_return rpc::Reply(Error(Code::kUnknownMethod,
-                                 fmt::format("{} is no method of a master",
-                                             wire::to_string(request.method))));
-    }
     const Instant deadline =
-        std::min(request.deadline, reactor_.now() + request_timeout_);
-    Status ready = context_.group.check_leader();
-    if (ready.ok() && operation->reads) {
-      ready = co_await context_.group.read_barrier(deadline);
-    }
-    if (!ready.ok()) {
-      co_return rpc::Reply(ready.error());
-    }
+        std::min(request.deadline, master_.reactor_.now() + request_timeout_);
     std::string body(as_text(request.body.bytes()));
-    auto answer = co_await operation->run(context_, std::move(body), deadline);
+    Result<std::string> answer = Error(Code::kInternal);
+    if (request.method == wire::Method::get_partition_map ||
+        request.method == wire::Method::host_group) {
+      answer = co_await master_.serve_process(request.method, std::move(body));
+    } else {
+      const u64 named = wire::group_of(request.body.bytes());
+      answer = co_await master_.serve(named == 0 ? wire::kRootGroup : named, request.method,
+                                      std::move(body), deadline);
+    }
     if (!answer.ok()) {
       co_return rpc::Reply(answer.error());
     }
@@ -178,48 +53,12 @@ class Master::Dispatcher final : public rpc::Service {
   }
 
  private:
-  Reactor& reactor_;
-  raft::Host& host_;
-  ops::Context& context_;
+  Master& master_;
   Duration request_timeout_;
 };
 
 Result<Uuid> Master::init(env::Env& env, const std::string& directory, const Founding& founding) {
-  TRY_VOID(check_founding(founding));
-  TRY_VOID(env.files().make_directories(directory));
-  // Held until this returns.
-  const auto lock = take_lock(env, directory);
-  if (!lock.ok()) {
-    return lock.error();
-  }
-  const std::string path = identity_path(directory);
-  if (env.files().exists(path)) {
-    return Error(Code::kAlreadyExists,
-                 fmt::format("{} is there: this folder is a master's already; leave out --init to "
-                             "start it",
-                             path));
-  }
-  TRY(names, env.files().list(directory));
-  for (const std::string& name : names) {
-    if (name == "log" || name == "kv") {
-      return Error(Code::kAlreadyExists,
-                   fmt::format("{}/{} is there without an identity.toml: restore that file, or "
-                               "choose an empty folder",
-                               directory, name));
-    }
-  }
-  Uuid cluster = founding.cluster;
-  if (cluster.is_zero()) {
-    cluster = {.high = env.random(), .low = env.random()};
-  }
-  const KeyValues values = {{"format_version", std::string(kFormatVersion)},
-                            {"role", std::string(kRole)},
-                            {"cluster", to_string(cluster)},
-                            {"node", std::to_string(founding.node.number)},
-                            {"members", format_members(founding.members)}};
-  TRY_VOID(env.files().replace_file(
-      path, format_key_values("Who this master is. Do not copy or edit.", values)));
-  return cluster;
+  return init_identity(env, directory, founding);
 }
 
 Master::Master(Reactor& reactor, BufferPool& pool, MasterOptions options)
@@ -232,6 +71,21 @@ rpc::Service& Master::service() {
   return *dispatcher_;
 }
 
+Group* Master::group(u64 id) {
+  const auto found = groups_.find(id);
+  return found == groups_.end() ? nullptr : &found->second->group();
+}
+
+std::vector<u64> Master::groups() const {
+  std::vector<u64> out;
+  for (const auto& [id, hosted] : groups_) {
+    out.push_back(id);
+  }
+  return out;
+}
+
+// ---- open and stop ----
+
 Status Master::open_folder() {
   env::Env& env = reactor_.env();
   TRY(founding, read_identity(env, options_.directory));
@@ -243,52 +97,39 @@ Status Master::open_folder() {
   return env.files().make_directories(options_.directory + "/kv");
 }
 
-Task<Result<std::unique_ptr<Kv>>> Master::open_store() {
-  const std::string folder = options_.directory + "/kv";
-  if (options_.store == StoreKind::memory) {
-    co_return MemoryKv::open(reactor_.env().files(), folder + "/image");
-  }
-  auto work = [this, &folder] { return open_rocks_kv(folder, options_.rocks); };
-  auto opened = co_await run_in_background(work);
-  co_return opened;
-}
-
 Task<Status> Master::open() {
   CO_TRY_VOID(open_folder());
-  auto opened_store = co_await open_store();
-  CO_TRY(kv, std::move(opened_store));
+  pb::PartitionMap map =
+      founding_map(cluster(), founding_.namespace_groups, founding_.stream_groups);
+  for (const Member& member : founding_.members) {
+    pb::MasterNode& master = *map.add_masters();
+    master.set_node(member.node.number);
+    master.set_address(env::to_string(member.address));
+  }
+  for (pb::GroupInfo& group : *map.mutable_groups()) {
+    for (const raft::NodeId node : founders_of(founding_, group.group())) {
+      group.add_nodes(node.number);
+    }
+  }
+  map_.adopt(std::move(map));
+  auto stored = co_await open_stores();
+  CO_TRY_VOID(std::move(stored));
   auto hosted = co_await open_host();
   CO_TRY_VOID(std::move(hosted));
-  group_ = std::make_unique<Group>(reactor_, options_.group, options_.liveness,
-                                   options_.directory + "/snapshots/1");
-  raft::Configuration founders;
-  for (const Member& member : founding_.members) {
-    founders.voters.push_back(member.node);
-  }
-  if (founders.voters.empty()) {
-    founders.voters.push_back(founding_.node);
-  }
-  std::sort(founders.voters.begin(), founders.voters.end());
-  auto opened = co_await group_->open(std::move(kv), *host_, kRootGroup, std::move(founders),
-                                      founding_.cluster);
+  dispatcher_ = std::make_unique<Dispatcher>(*this, options_.request_timeout);
+  auto opened = co_await open_groups();
   CO_TRY_VOID(std::move(opened));
-  if (founding_.members.size() <= 1) {
-    // Alone it leads at once, and has applied everything, before anybody can ask.
-    auto caught_up = co_await group_->read_barrier(reactor_.now() + kReplayPatience);
-    CO_TRY_VOID(std::move(caught_up));
-  }
-  context_ = std::make_unique<ops::Context>(
-      ops::Context{.group = *group_, .cluster = cluster(), .version = options_.version});
-  dispatcher_ =
-      std::make_unique<Dispatcher>(reactor_, *host_, *context_, options_.request_timeout);
-  LOG_INFO("master {} of cluster {} opened at command {}", node().number, to_string(cluster()),
-           group_->applied_index());
+  start_chores();
+  LOG_INFO("master {} of cluster {} opened with {} groups", node().number, to_string(cluster()),
+           groups_.size());
   co_return ok_status();
 }
 
 Task<Status> Master::open_host() {
   const rpc::Identity identity{.cluster = cluster(), .key = options_.key};
+  raft_peers_ = std::make_unique<raft::ChannelPeers>(reactor_, pool_, identity);
   peers_ = std::make_unique<raft::ChannelPeers>(reactor_, pool_, identity);
+  calls_ = std::make_unique<GroupCalls>(reactor_, map_, *peers_, *this);
   raft::SharedLogOptions log_options = options_.log;
   log_options.directory = options_.directory + "/log";
   log_options.log = {.high = cluster().high, .low = cluster().low ^ node().number};
@@ -297,31 +138,207 @@ Task<Status> Master::open_host() {
   host_options.self = node();
   host_options.cluster = cluster();
   host_options.directory = options_.directory + "/snapshots";
-  host_ = std::make_unique<raft::Host>(reactor_, host_options, std::move(log), *peers_);
-  for (const Member& member : founding_.members) {
-    host_->set_address(member.node, member.address);
-  }
+  host_ = std::make_unique<raft::Host>(reactor_, host_options, std::move(log), *raft_peers_);
+  learn_addresses();
   auto opened = co_await host_->open();
   co_return opened;
 }
 
+Task<Status> Master::open_stores() {
+  if (options_.store == StoreKind::memory) {
+    co_return ok_status();
+  }
+  const std::string folder = options_.directory + "/kv";
+  auto work = [this, &folder] { return open_rocks_store(folder, options_.rocks); };
+  auto opened = co_await run_in_background(work);
+  CO_TRY(store, std::move(opened));
+  rocks_ = std::move(store);
+  co_return ok_status();
+}
+
+Task<Result<std::unique_ptr<Kv>>> Master::open_store(u64 group) {
+  if (options_.store == StoreKind::memory) {
+    co_return MemoryKv::open(reactor_.env().files(),
+                             fmt::format("{}/kv/image-{}", options_.directory, group));
+  }
+  auto work = [this, group] { return rocks_->group(group); };
+  auto opened = co_await run_in_background(work);
+  co_return opened;
+}
+
+// The first time those that the cluster begins with; from then on those that the log knows: a group
+// may have been moved away.
+Task<Status> Master::open_groups() {
+  env::FileSystem& files = reactor_.env().files();
+  const std::string founded = options_.directory + "/founded";
+  std::vector<raft::GroupId> known = host_->recovered();
+  if (!files.exists(founded)) {
+    for (const u64 id : all_groups(founding_)) {
+      const std::vector<raft::NodeId> founders = founders_of(founding_, id);
+      const bool mine = std::find(founders.begin(), founders.end(), node()) != founders.end();
+      if (mine && founding_.begins) {
+        auto opened = co_await open_group(id, founders);
+        CO_TRY_VOID(std::move(opened));
+      }
+      std::erase(known, raft::GroupId{id});
+    }
+    CO_TRY_VOID(files.replace_file(founded, "The groups of this master were begun.\n"));
+  }
+  for (const raft::GroupId id : known) {
+    auto opened = co_await open_group(id.value(), {});
+    CO_TRY_VOID(std::move(opened));
+  }
+  for (const auto& [id, hosted] : groups_) {
+    // Alone it leads at once, and has applied everything, before anybody can ask.
+    if (hosted->group().replica().configuration().voters == std::vector{node()}) {
+      auto caught_up = co_await hosted->group().read_barrier(reactor_.now() + kReplayPatience);
+      CO_TRY_VOID(std::move(caught_up));
+    }
+  }
+  co_return ok_status();
+}
+
+Task<Status> Master::open_group(u64 id, std::vector<raft::NodeId> founders) {
+  auto opened_store = co_await open_store(id);
+  CO_TRY(kv, std::move(opened_store));
+  const HostedGroup::Surroundings around{.reactor = reactor_,
+                                         .options = options_.group,
+                                         .liveness = options_.liveness,
+                                         .calls = *calls_,
+                                         .map = map_,
+                                         .servers = *this,
+                                         .cluster = cluster(),
+                                         .version = options_.version};
+  auto hosted = std::make_unique<HostedGroup>(
+      around, fmt::format("{}/snapshots/{}", options_.directory, id));
+  const Genesis genesis{
+      .cluster = cluster(),
+      .kind = kind_of(id),
+      .index = index_of(id),
+      .namespace_groups = founding_.namespace_groups,
+      .stream_groups = founding_.stream_groups,
+      .map = founding_map(cluster(), founding_.namespace_groups, founding_.stream_groups)};
+  raft::Configuration configuration;
+  configuration.voters = std::move(founders);
+  HostedGroup& added = *groups_.emplace(id, std::move(hosted)).first->second;
+  auto opened = co_await added.open(std::move(kv), *host_, raft::GroupId{id},
+                                    std::move(configuration), genesis);
+  co_return opened;
+}
+
+Task<Status> Master::drop_group(u64 id) {
+  const auto found = groups_.find(id);
+  if (found == groups_.end()) {
+    co_return ok_status();
+  }
+  std::unique_ptr<HostedGroup> hosted = std::move(found->second);
+  groups_.erase(found);
+  hosted->close();
+  auto removed = co_await host_->remove_group(raft::GroupId{id});
+  co_await hosted->stop();
+  hosted.reset();
+  CO_TRY_VOID(std::move(removed));
+  LOG_INFO("this master has no member of group {} any more", id);
+  if (options_.store == StoreKind::memory) {
+    co_return reactor_.env().files().remove(
+        fmt::format("{}/kv/image-{}", options_.directory, id));
+  }
+  auto work = [this, id] { return rocks_->remove_group(id); };
+  auto emptied = co_await run_in_background(work);
+  co_return emptied;
+}
+
 Task<void> Master::hand_over(Instant deadline) {
-  if (host_ && group_) {
+  if (host_) {
     co_await host_->hand_over(deadline);
   }
 }
 
 Task<void> Master::stop() {
-  if (group_) {
-    group_->close();
+  closing_ = true;
+  closing_list_.wake_all();
+  server_news_.wake_all();
+  for (const auto& [id, hosted] : groups_) {
+    hosted->close();
+  }
+  if (peers_) {
+    co_await peers_->stop();
   }
   if (host_) {
     co_await host_->stop();
   }
-  if (group_) {
-    co_await group_->stop();
+  co_await gate_.close();
+  for (const auto& [id, hosted] : groups_) {
+    co_await hosted->stop();
   }
+  groups_.clear();
+  rocks_.reset();
   lock_.reset();
+}
+
+// ---- requests ----
+
+bool Master::leads(u64 group) const {
+  const auto found = groups_.find(group);
+  return found != groups_.end() && found->second->group().check_leader().ok();
+}
+
+Task<Result<std::string>> Master::serve(u64 group, wire::Method method, std::string body,
+                                        Instant deadline) {
+  const auto found = groups_.find(group);
+  if (found == groups_.end()) {
+    co_return Error(Code::kStale, fmt::format("master {} has no member of group {}",
+                                              node().number, group));
+  }
+  auto answer = co_await found->second->serve(method, std::move(body), deadline);
+  co_return answer;
+}
+
+pb::PartitionMap Master::described_map() {
+  pb::PartitionMap map = map_.get();
+  for (pb::GroupInfo& info : *map.mutable_groups()) {
+    if (Group* group = this->group(info.group())) {
+      info.set_leader(group->replica().leader().number);
+    }
+  }
+  return map;
+}
+
+Task<Result<std::string>> Master::serve_process(wire::Method method, std::string body) {
+  if (method == wire::Method::get_partition_map) {
+    pb::GetPartitionMapReply reply;
+    *reply.mutable_map() = described_map();
+    co_return reply.SerializeAsString();
+  }
+  pb::HostGroupRequest request;
+  if (!request.ParseFromString(body)) {
+    co_return Error(Code::kInvalidArgument, "the request does not parse");
+  }
+  auto answer = co_await host_group(std::move(request));
+  co_return answer;
+}
+
+Task<Result<std::string>> Master::host_group(pb::HostGroupRequest request) {
+  const u64 id = request.group();
+  if (map_.find(id) == nullptr) {
+    co_return Error(Code::kInvalidArgument, fmt::format("the cluster has no group {}", id));
+  }
+  for (const pb::MasterNode& master : request.masters()) {
+    auto address = env::parse_address(master.address());
+    CO_TRY(parsed, std::move(address));
+    host_->set_address(raft::NodeId{master.node()}, parsed);
+  }
+  co_await hosting_.take(1);
+  Status done;
+  if (request.drop()) {
+    done = co_await drop_group(id);
+  } else if (!groups_.contains(id)) {
+    REACHED("master: a member of a group is added to this process");
+    done = co_await open_group(id, {});
+  }
+  hosting_.give(1);
+  CO_TRY_VOID(std::move(done));
+  co_return pb::HostGroupReply().SerializeAsString();
 }
 
 }  // namespace pangu::master
