@@ -37,6 +37,37 @@ bool well_formed(const AppendArgs& args, const Slice& run) {
          u64{args.unit_index} + args.unit_count <= 0xfffffff0;
 }
 
+bool is_copy(const AppendArgs& args) { return args.recovers && args.epoch == kCopyEpoch; }
+
+// A piece of a copy: whole units of the chunk that join, however they were cut into runs once.
+bool copied_units_ok(const AppendArgs& args, Bytes run) {
+  u64 end = args.offset;
+  for (u32 i = 0; i < args.unit_count; ++i) {
+    const std::byte* unit = run.data() + size_t{i} * kSectorBytes;
+    if (wire::check_unit(args.chunk, args.unit_index + i, unit) != wire::UnitFault::ok) {
+      return false;
+    }
+    const wire::UnitFooter footer = wire::footer_of(unit);
+    end += footer.data_len;
+    if (footer.end_offset != end || footer.epoch != args.owner_epoch.number) {
+      return false;
+    }
+  }
+  return end == u64{args.offset} + args.data_len;
+}
+
+bool run_ok(const AppendArgs& args, Bytes run) {
+  if (is_copy(args)) {
+    return copied_units_ok(args, run);
+  }
+  const wire::RunStart start{.chunk = args.chunk,
+                             .epoch = args.owner_epoch,
+                             .unit_index = args.unit_index,
+                             .offset = args.offset,
+                             .generation = wire::footer_of(run.data()).generation};
+  return wire::check_run(start, args.data_len, run).ok();
+}
+
 // Blocks a chunk must have in all to hold `units` units.
 u32 blocks_for_units(const Shard& shard, u32 header_sectors, u64 units) {
   return shard.blocks_for(header_sectors + units);
@@ -72,8 +103,8 @@ Decision decide_new(Shard& shard, Attempt& attempt) {
   if (args.data_len > args.chunk_limit) {
     return answer(Code::kInvalidArgument);
   }
-  const auto entry =
-      args.recovers ? Shard::Entry::recovered_chunk : Shard::Entry::chunk;
+  const auto entry = args.recovers && !is_copy(args) ? Shard::Entry::recovered_chunk
+                                                     : Shard::Entry::chunk;
   if (shard.metadata_full(entry)) {
     REACHED("chunk: no room for the record of another chunk");
     return answer(Code::kNoSpace);
@@ -213,7 +244,7 @@ Task<Code> compare_front(Shard& shard, Attempt& attempt) {
 // Waits until there may be room; for a reborn chunk takes it and clears it.
 Task<Code> make_room(Shard& shard, Attempt& attempt, u32 blocks) {
   ++shard.counters.append_waits;
-  const bool privileged = attempt.args.recovers;
+  const bool privileged = attempt.args.recovers && !is_copy(attempt.args);
   const Code code = co_await shard.room.wait(blocks, privileged, attempt.args.deadline);
   if (code != Code::kOk) {
     co_return code;
@@ -263,6 +294,7 @@ Chunk& create(Shard& shard, Attempt& attempt) {
   if (over_tombstone) {
     shard.log_chunk(chunk);  // its fence must not go with the tombstone
   }
+  shard.changes.note(chunk.id);
   return chunk;
 }
 
@@ -320,7 +352,9 @@ Accepted accept(Shard& shard, Attempt& attempt) {
   for (u32 i = 0; i < args.unit_count; ++i) {
     live.index.add(wire::footer_of(attempt.run.data() + size_t{i} * kSectorBytes).data_len);
   }
-  shard.keep_tail(live, live.accepted_units, live.accepted, attempt.run);
+  if (!chunk.copying()) {
+    shard.keep_tail(live, live.accepted_units, live.accepted, attempt.run);
+  }
   live.accepted += args.data_len;
   live.accepted_units += args.unit_count;
   out.end_offset = live.accepted;
@@ -469,12 +503,7 @@ Task<AppendOutcome> do_append(Shard& shard, AppendArgs args, Slice run) {
     out.code = Code::kInvalidArgument;
     co_return out;
   }
-  const wire::RunStart start{.chunk = args.chunk,
-                             .epoch = args.owner_epoch,
-                             .unit_index = args.unit_index,
-                             .offset = args.offset,
-                             .generation = wire::footer_of(run.data()).generation};
-  if (!wire::check_run(start, args.data_len, run.bytes()).ok()) {
+  if (!run_ok(args, run.bytes())) {
     REACHED("chunk: a run arrived damaged");
     out.code = Code::kCorrupt;
     co_return out;

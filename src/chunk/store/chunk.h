@@ -7,6 +7,7 @@
 #include "base/intrusive_list.h"
 #include "chunk/format/record.h"
 #include "chunk/store/chunk_index.h"
+#include "chunk/store/types.h"
 #include "runtime/sync.h"
 
 // A chunk in memory. A sealed one that nobody reads is only its Chunk (about 200 bytes with its place
@@ -99,6 +100,7 @@ struct Chunk {
   // Recovery found it shorter than what is known committed; its blocks are kept as they are.
   bool lost_units() const { return damaged && known_committed > length; }
   bool open() const { return live != nullptr && !finalized; }
+  bool copying() const { return fence == kCopyEpoch && !finalized; }
 };
 
 // Keeps a chunk in memory across waits; the chunk may be removed from the store meanwhile.

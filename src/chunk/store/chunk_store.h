@@ -67,8 +67,15 @@ class ChunkStore {
   virtual Task<FenceOutcome> fence(ChunkId chunk, Epoch epoch) = 0;
   virtual Task<LengthOutcome> finalize(ChunkId chunk, u32 length, u32 version) = 0;
   virtual Task<LengthOutcome> close(ChunkId chunk, Epoch epoch) = 0;
-  // Deletes the chunk; a tombstone stays that refuses every later create of its owner.
-  virtual Task<LengthOutcome> remove(ChunkId chunk) = 0;
+  // Deletes the chunk; a tombstone stays that refuses every later create of its owner. `version` not
+  // 0: a chunk finalized with a later one stays, and the answer is kOk.
+  virtual Task<LengthOutcome> remove(ChunkId chunk, u32 version = 0) = 0;
+  // A copy of a settled chunk is to be made here (PROTOCOL 31), by append() with kCopyEpoch from
+  // `length` on and finalize(). Only appends of a copy are accepted from now on, durably. What is
+  // unfinished stays, over a crash too, until it is finalized or removed.
+  virtual Task<CopyStart> begin_copy(ChunkId chunk) = 0;
+  // Chunks that a copy left unfinished, in order.
+  virtual std::vector<ChunkId> unfinished_copies() const = 0;
 
   // An owner's word on how far the stream is committed. Ignored unless `epoch` owns the chunk.
   virtual void set_committed(ChunkId chunk, Epoch epoch, u64 committed) = 0;
@@ -80,6 +87,15 @@ class ChunkStore {
   virtual Result<ChunkInfo> stat(ChunkId chunk) const = 0;
   // Up to `max` chunks and tombstones with ids above `after`, in order of ids.
   virtual std::vector<ChunkInfo> list(ChunkId after, size_t max) const = 0;
+  // Up to `max` chunks, no tombstones, with ids in [from, until), in order. Takes time for these only.
+  virtual std::vector<ChunkInfo> chunks_between(ChunkId from, ChunkId until, size_t max) const = 0;
+  // The number of the last change: of a chunk made, removed or found damaged, or a copy finalized.
+  // Each opening begins with another number, far from those before.
+  virtual u64 last_change() const = 0;
+  // Chunks with ids in [from, until) that changed after the change with this number, in order of
+  // ids. Nothing if that is not known: it is too long ago, or of an earlier opening.
+  virtual std::optional<std::vector<ChunkId>> changed_since(u64 change, ChunkId from,
+                                                            ChunkId until) const = 0;
 
   // Reads up to `units_max` units of a chunk from unit `first` on and checks them: for scrub and for
   // comparing replicas. `digest` covers the checksums of the good prefix. NotHere, IoError, Busy.
@@ -105,6 +121,8 @@ class ChunkStore {
   // The first chunk id at or above `from` of which forget() might leave less to remember.
   virtual std::optional<ChunkId> forgettable(ChunkId from) const = 0;
   virtual Remembered remembered() const = 0;
+  // Of chunks of one stream group's files (wire/partition.h).
+  virtual Remembered remembered_of(u32 stream_index) const = 0;
 
   // Gives back the memory kept for tail readers, at once. The store does so by itself, at its next
   // append, when Buffers::pressed() says so.

@@ -2,11 +2,45 @@
 
 #include <algorithm>
 
+#include "wire/partition.h"
+
 namespace pangu::chunk {
+
+void ChunkTable::count_tombstone(const ChunkId& id, i64 more) {
+  const u32 index = wire::stream_index_of(id.file);
+  Kept& kept = kept_[index];
+  kept.tombstones += static_cast<u64>(more);
+  if (kept.tombstones == 0 && kept.ranges == 0) {
+    kept_.erase(index);
+  }
+}
+
+void ChunkTable::count_range(const ChunkId& from, i64 more) {
+  const u32 index = wire::stream_index_of(from.file);
+  Kept& kept = kept_[index];
+  kept.ranges += static_cast<u64>(more);
+  if (kept.tombstones == 0 && kept.ranges == 0) {
+    kept_.erase(index);
+  }
+}
+
+Tombstone& ChunkTable::tombstone(const ChunkId& id) {
+  const auto [place, fresh] = tombstones_.try_emplace(id);
+  if (fresh) {
+    count_tombstone(id, 1);
+  }
+  return place->second;
+}
+
+void ChunkTable::erase_tombstone(const ChunkId& id) {
+  if (tombstones_.erase(id) > 0) {
+    count_tombstone(id, -1);
+  }
+}
 
 Chunk& ChunkTable::insert(const ChunkId& id) {
   CHECK(find(id) == nullptr);
-  tombstones_.erase(id);
+  erase_tombstone(id);
   auto* chunk = new Chunk;
   chunk->id = id;
   if (free_slots_.empty()) {
@@ -18,12 +52,14 @@ Chunk& ChunkTable::insert(const ChunkId& id) {
     slots_[chunk->slot] = ChunkRef(chunk);
   }
   places_.emplace(id, chunk->slot);
+  order_.insert(id);
   return *chunk;
 }
 
 void ChunkTable::erase(Chunk& chunk) {
   const u32 slot = chunk.slot;
   places_.erase(chunk.id);
+  order_.erase(chunk.id);
   free_slots_.push_back(slot);
   slots_[slot] = ChunkRef();
 }
@@ -31,6 +67,7 @@ void ChunkTable::erase(Chunk& chunk) {
 void ChunkTable::forget(ChunkRange range) {
   auto tomb = tombstones_.lower_bound(range.from);
   while (tomb != tombstones_.end() && tomb->first < range.until) {
+    count_tombstone(tomb->first, -1);
     tomb = tombstones_.erase(tomb);
   }
   // Join with every range that overlaps or touches it.
@@ -41,9 +78,11 @@ void ChunkTable::forget(ChunkRange range) {
   while (at != forgotten_.end() && at->first <= range.until) {
     range.from = std::min(range.from, at->first);
     range.until = std::max(range.until, at->second);
+    count_range(at->first, -1);
     at = forgotten_.erase(at);
   }
   forgotten_[range.from] = range.until;
+  count_range(range.from, 1);
 }
 
 bool ChunkTable::forgotten(const ChunkId& id) const {
@@ -84,16 +123,8 @@ std::optional<ChunkId> ChunkTable::forgettable(const ChunkId& from) const {
 }
 
 std::vector<ChunkId> ChunkTable::ids_after(const ChunkId& after, size_t max) const {
-  std::vector<ChunkId> ids;
-  for (const ChunkRef& chunk : slots_) {
-    if (chunk && chunk->id > after) {
-      ids.push_back(chunk->id);
-    }
-  }
-  const size_t keep = std::min(max, ids.size());
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(keep), ids.end());
-  ids.resize(keep);
-  return ids;
+  const ChunkId end{.file = {~u64{0}}, .sequence = ~u32{0}, .shard = 0xffff};
+  return after == end ? std::vector<ChunkId>() : order_.between(next_id(after), end, max);
 }
 
 }  // namespace pangu::chunk

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "chunk/store/chunk.h"
+#include "chunk/store/ordered_ids.h"
 #include "chunk/store/types.h"
 
 // Every chunk and tombstone of a shard.
@@ -39,8 +40,8 @@ class ChunkTable {
     const auto found = tombstones_.find(id);
     return found == tombstones_.end() ? nullptr : &found->second;
   }
-  Tombstone& tombstone(const ChunkId& id) { return tombstones_[id]; }
-  void erase_tombstone(const ChunkId& id) { tombstones_.erase(id); }
+  Tombstone& tombstone(const ChunkId& id);
+  void erase_tombstone(const ChunkId& id);
   const std::map<ChunkId, Tombstone>& tombstones() const { return tombstones_; }
 
   // Owners' creates of these chunks are refused from now on; their tombstones go.
@@ -57,15 +58,32 @@ class ChunkTable {
   // Chunks by place, some empty: stays valid for going on after a wait, in a fixed order.
   size_t slots() const { return slots_.size(); }
   Chunk* at_slot(size_t slot) const { return slots_[slot].get(); }
-  // Up to `max` chunk ids above `after`, sorted. Looks at every chunk.
+  // Up to `max` chunk ids above `after`, or in [from, until), sorted.
   std::vector<ChunkId> ids_after(const ChunkId& after, size_t max) const;
+  std::vector<ChunkId> ids_between(const ChunkId& from, const ChunkId& until, size_t max) const {
+    return order_.between(from, until, max);
+  }
+
+  // Of the ids of one stream group's files. A range counts where it begins.
+  struct Kept {
+    u64 tombstones = 0;
+    u64 ranges = 0;
+  };
+  Kept kept_of(u32 stream_index) const {
+    const auto found = kept_.find(stream_index);
+    return found == kept_.end() ? Kept{} : found->second;
+  }
 
  private:
+  void count_tombstone(const ChunkId& id, i64 more);
+  void count_range(const ChunkId& from, i64 more);
   std::unordered_map<ChunkId, u32, IdHash> places_;
   std::vector<ChunkRef> slots_;
   std::vector<u32> free_slots_;
   std::map<ChunkId, Tombstone> tombstones_;
   std::map<ChunkId, ChunkId> forgotten_;
+  OrderedIds order_;
+  std::map<u32, Kept> kept_;  // none is empty
 };
 
 }  // namespace pangu::chunk

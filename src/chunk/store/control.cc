@@ -50,8 +50,6 @@ Task<ChunkRef> find_settled(Shard& shard, ChunkId id) {
   co_return ChunkRef(chunk);
 }
 
-namespace {
-
 // FENCE of a chunk that is not here.
 Task<FenceOutcome> fence_absent(Shard& shard, ChunkId id, Epoch epoch) {
   FenceOutcome out;
@@ -74,6 +72,8 @@ Task<FenceOutcome> fence_absent(Shard& shard, ChunkId id, Epoch epoch) {
   out.code = co_await shard.log.wait(lsn);
   co_return out;
 }
+
+namespace {
 
 void describe(const Chunk& chunk, FenceOutcome& out) {
   out.exists = true;
@@ -128,6 +128,10 @@ Task<FenceOutcome> do_fence(Shard& shard, ChunkId id, Epoch epoch) {
   ChunkRef chunk = co_await find_settled(shard, id);
   if (!chunk) {
     out = co_await fence_absent(shard, id, epoch);
+  } else if (chunk->copying()) {
+    REACHED("chunk: a fence met an unfinished copy");
+    out.fence = chunk->fence;
+    out.code = Code::kFenced;
   } else if (chunk->fence > epoch) {
     describe(*chunk, out);
     out.code = Code::kFenced;
@@ -233,7 +237,7 @@ Task<WatchOutcome> do_watch(Shard& shard, WatchArgs args) {
       out.code = Code::kClosed;
       co_return out;
     }
-    if (!chunk || chunk->removing) {
+    if (!chunk || chunk->removing || chunk->copying()) {
       out.exists = false;
       out.fenced_or_closed = true;
       if (shard.table.find_tombstone(args.chunk) == nullptr && !chunk) {

@@ -10,7 +10,8 @@ Task<ReadOutcome> do_read(Shard& shard, ReadArgs args);
 Task<FenceOutcome> do_fence(Shard& shard, ChunkId id, Epoch epoch);
 Task<LengthOutcome> do_finalize(Shard& shard, ChunkId id, u32 length, u32 version);
 Task<LengthOutcome> do_close(Shard& shard, ChunkId id, Epoch epoch);
-Task<LengthOutcome> do_remove(Shard& shard, ChunkId id);
+Task<LengthOutcome> do_remove(Shard& shard, ChunkId id, u32 version);
+Task<CopyStart> do_begin_copy(Shard& shard, ChunkId id);
 void do_set_committed(Shard& shard, ChunkId id, Epoch epoch, u64 committed);
 Task<WatchOutcome> do_watch(Shard& shard, WatchArgs args);
 Task<Result<ChunkStore::Checked>> do_verify(Shard& shard, ChunkRef chunk, u32 first,
@@ -45,6 +46,8 @@ Task<Code> cut_failed_tail(Shard& shard, ChunkRef chunk);
 Task<ChunkRef> find_settled(Shard& shard, ChunkId id);
 // False: a checkpoint has no room for a tombstone of a chunk that is not here and has none.
 bool may_add_tombstone(const Shard& shard, const ChunkId& id);
+// FENCE of a chunk that is not here.
+Task<FenceOutcome> fence_absent(Shard& shard, ChunkId id, Epoch epoch);
 // Remembers that a unit of the chunk is bad, `valid` being where the good payload ends.
 void mark_damaged(Shard& shard, Chunk& chunk, u32 valid);
 // In the background, after FINALIZE: writes the index behind the last unit.

@@ -23,7 +23,7 @@ ReadOutcome refuse(Code code, u32 readable = 0, u32 valid = 0) {
 
 // How much of the chunk this reader may see; or, in `code`, that it may see nothing.
 ReadOutcome readable_part(Chunk* chunk, const ReadArgs& args) {
-  if (chunk == nullptr || chunk->removing) {
+  if (chunk == nullptr || chunk->removing || chunk->copying()) {
     return refuse(Code::kNotHere);
   }
   u32 readable = chunk->length;
@@ -189,6 +189,9 @@ void mark_damaged(Shard& shard, Chunk& chunk, u32 valid) {
   if (!chunk.damaged) {
     LOG_ERROR("device {}: chunk {} has a bad unit behind payload offset {}",
               to_string(shard.device()), to_string(chunk.id), valid);
+  }
+  if (!chunk.damaged) {
+    shard.changes.note(chunk.id);
   }
   chunk.valid = chunk.damaged ? std::min(chunk.valid, valid) : std::min(valid, chunk.length);
   chunk.damaged = true;

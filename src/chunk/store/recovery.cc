@@ -200,14 +200,15 @@ void Recovery::find_headless() {
     const ChunkId id = block.seen.front().chunk;
     const u32 committed = committed_[id];
     const bool first_block = block.seen.front().unit_index < shard_.sectors_per_block();
-    if (shard_.table.find(id) != nullptr || committed == 0 || !first_block) {
+    const Tombstone* tombstone = shard_.table.find_tombstone(id);
+    const Epoch fence = tombstone != nullptr ? tombstone->fence : Epoch{};
+    // Of a copy that had just begun nothing counts yet.
+    if (shard_.table.find(id) != nullptr || committed == 0 || !first_block || fence == kCopyEpoch) {
       continue;
     }
     REACHED("chunk: recovery found a chunk whose header is lost");
     LOG_ERROR("device {}: the header of chunk {} is damaged", to_string(shard_.device()),
               to_string(id));
-    const Tombstone* tombstone = shard_.table.find_tombstone(id);
-    const Epoch fence = tombstone != nullptr ? tombstone->fence : Epoch{};
     Chunk& chunk = shard_.table.insert(id);
     chunk.owner_epoch = block.seen.front().epoch;
     chunk.fence = std::max(chunk.owner_epoch, fence);
@@ -267,7 +268,8 @@ Task<void> Recovery::scan_chunk(ChunkRef chunk) {
   live.accepted = chunk->length;
   live.accepted_units = chunk->unit_count;
   live.committed = known;
-  if (known > chunk->length || unreadable) {
+  // The units of a copy say what was committed elsewhere: it ends where they end.
+  if ((known > chunk->length || unreadable) && !chunk->copying()) {
     REACHED("chunk: recovery found a bad unit below what is committed");
     LOG_ERROR("device {}: chunk {} is good up to {}, but {} bytes of it are known to be committed",
               to_string(shard_.device()), to_string(chunk->id), chunk->length, known);

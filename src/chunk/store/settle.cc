@@ -47,6 +47,9 @@ Task<Result<u32>> units_below(Shard& shard, ChunkRef chunk, u32 length) {
 std::vector<Extent> decide_length(Shard& shard, Chunk& chunk, u32 length, u32 unit_count,
                                   u32 version, ChunkIndex& index) {
   shard.return_spare(chunk);
+  if (chunk.copying() || chunk.damaged) {
+    shard.changes.note(chunk.id);
+  }
   const u32 before = chunk.block_count();
   Live& live = *chunk.live;
   if (length < chunk.length) {
@@ -131,6 +134,11 @@ Task<LengthOutcome> do_finalize(Shard& shard, ChunkId id, u32 length, u32 versio
     out.code = length == 0 ? Code::kOk : Code::kShort;
   } else if (chunk->finalized) {
     out.code = length == chunk->length ? Code::kOk : Code::kConflict;
+    if (out.code == Code::kOk && version > chunk->version && !chunk->removing) {
+      REACHED("chunk: a finalized chunk got a later version");
+      chunk->version = version;  // orders to delete an earlier one are void from now on
+      shard.log_chunk(*chunk);
+    }
     if (out.code == Code::kOk) {
       out.code = co_await shard.log.wait(chunk->lsn);
     }
@@ -180,6 +188,7 @@ void bury(Shard& shard, Chunk& chunk, std::vector<Extent>& freed) {
   chunk.finalized = true;  // whoever still holds it finds it closed
   chunk.extents.clear();
   shard.table.erase(chunk);
+  shard.changes.note(id);
   shard.table.tombstone(id) = {.fence = fence, .deleted = true};
   shard.log_tombstone(id, freed);
 }
@@ -196,11 +205,15 @@ void drop_needless_tombstone(Shard& shard, const ChunkId& id, u64 lsn) {
 
 }  // namespace
 
-Task<LengthOutcome> do_remove(Shard& shard, ChunkId id) {
+Task<LengthOutcome> do_remove(Shard& shard, ChunkId id, u32 version) {
   Stopwatch watch(shard.reactor);
   LengthOutcome out;
   ChunkRef chunk = co_await find_settled(shard, id);
   std::vector<Extent> freed;
+  if (chunk && version != 0 && chunk->finalized && chunk->version > version) {
+    REACHED("chunk: an order to delete met a later copy");
+    co_return out;
+  }
   if (chunk) {
     chunk->removing = true;
     co_await drain_all(shard, chunk);

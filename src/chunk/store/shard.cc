@@ -30,6 +30,7 @@ Shard::Shard(Reactor& on, env::File& medium, Buffers& memory, const StoreOptions
       writer(medium, how.writes_are_durable, counters),
       log(writer, layout, head.device, how.shard, counters),
       blocks(layout.blocks),
+      changes(hash64(on.env().random()) >> 2),
       room(*this),
       checkpointer(*this) {}
 
@@ -248,6 +249,7 @@ ChunkInfo info_of(const Shard& shard, const Chunk& chunk) {
                  .exists = true,
                  .finalized = chunk.finalized,
                  .closed = chunk.closed,
+                 .copying = chunk.copying(),
                  .damaged = chunk.damaged,
                  .base = chunk.base,
                  .owner_epoch = chunk.owner_epoch,

@@ -3,6 +3,7 @@
 #include "chunk/store/block_map.h"
 #include "chunk/store/buffers.h"
 #include "chunk/store/checkpoint.h"
+#include "chunk/store/changes.h"
 #include "chunk/store/chunk_store.h"
 #include "chunk/store/chunk_table.h"
 #include "chunk/store/op_log.h"
@@ -33,6 +34,7 @@ struct Shard {
   OpLog log;
   BlockMap blocks;
   ChunkTable table;
+  Changes changes;
   Room room;
   Checkpointer checkpointer;
   u64 next_reservation = 1;

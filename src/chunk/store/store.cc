@@ -26,19 +26,28 @@ class Store final : public ChunkStore {
   Task<FenceOutcome> fence(ChunkId chunk, Epoch epoch) override;
   Task<LengthOutcome> finalize(ChunkId chunk, u32 length, u32 version) override;
   Task<LengthOutcome> close(ChunkId chunk, Epoch epoch) override;
-  Task<LengthOutcome> remove(ChunkId chunk) override;
+  Task<LengthOutcome> remove(ChunkId chunk, u32 version) override;
+  Task<CopyStart> begin_copy(ChunkId chunk) override;
+  std::vector<ChunkId> unfinished_copies() const override;
   void set_committed(ChunkId chunk, Epoch epoch, u64 committed) override {
     do_set_committed(*shard_, chunk, epoch, committed);
   }
   Task<WatchOutcome> watch(WatchArgs args) override;
   Result<ChunkInfo> stat(ChunkId chunk) const override;
   std::vector<ChunkInfo> list(ChunkId after, size_t max) const override;
+  std::vector<ChunkInfo> chunks_between(ChunkId from, ChunkId until, size_t max) const override;
+  u64 last_change() const override { return shard_->changes.last(); }
+  std::optional<std::vector<ChunkId>> changed_since(u64 change, ChunkId from,
+                                                    ChunkId until) const override {
+    return shard_->changes.since(change, from, until);
+  }
   Task<Result<Checked>> verify(ChunkId chunk, u32 first, u32 units_max) override;
   Task<Status> forget(std::vector<ChunkRange> dead) override;
   std::optional<ChunkId> forgettable(ChunkId from) const override {
     return shard_->table.forgettable(from);
   }
   Remembered remembered() const override;
+  Remembered remembered_of(u32 stream_index) const override;
   void drop_tails() override;
 
   const DeviceIdentity& identity() const override { return shard_->identity; }
@@ -139,13 +148,34 @@ Task<LengthOutcome> Store::close(ChunkId chunk, Epoch epoch) {
   co_return out;
 }
 
-Task<LengthOutcome> Store::remove(ChunkId chunk) {
+Task<LengthOutcome> Store::remove(ChunkId chunk, u32 version) {
   LengthOutcome out{.code = Code::kClosed};
   if (!closed()) {
     const Gate::Holder holder(shard_->operations);
-    out = co_await do_remove(*shard_, chunk);
+    out = co_await do_remove(*shard_, chunk, version);
   }
   co_return out;
+}
+
+Task<CopyStart> Store::begin_copy(ChunkId chunk) {
+  CopyStart out{.code = Code::kClosed};
+  if (!closed()) {
+    const Gate::Holder holder(shard_->operations);
+    out = co_await do_begin_copy(*shard_, chunk);
+  }
+  co_return out;
+}
+
+std::vector<ChunkId> Store::unfinished_copies() const {
+  std::vector<ChunkId> out;
+  for (Live* live = shard_->open_chunks.front(); live != nullptr;
+       live = shard_->open_chunks.next(*live)) {
+    if (live->chunk.copying() && !live->chunk.removing) {
+      out.push_back(live->chunk.id);
+    }
+  }
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 Task<WatchOutcome> Store::watch(WatchArgs args) {
@@ -217,6 +247,14 @@ std::vector<ChunkInfo> Store::list(ChunkId after, size_t max) const {
   return out;
 }
 
+std::vector<ChunkInfo> Store::chunks_between(ChunkId from, ChunkId until, size_t max) const {
+  std::vector<ChunkInfo> out;
+  for (const ChunkId& id : shard_->table.ids_between(from, until, max)) {
+    out.push_back(info_of(*shard_, *shard_->table.find(id)));
+  }
+  return out;
+}
+
 SpaceInfo Store::space() const {
   const Shard& shard = *shard_;
   const u64 block = shard.layout.block_bytes;
@@ -234,6 +272,13 @@ SpaceInfo Store::space() const {
 Remembered Store::remembered() const {
   return {.tombstones = shard_->table.tombstones().size(),
           .ranges = shard_->table.forgotten_ranges().size(),
+          .full = shard_->metadata_full(Shard::Entry::chunk)};
+}
+
+Remembered Store::remembered_of(u32 stream_index) const {
+  const ChunkTable::Kept kept = shard_->table.kept_of(stream_index);
+  return {.tombstones = kept.tombstones,
+          .ranges = kept.ranges,
           .full = shard_->metadata_full(Shard::Entry::chunk)};
 }
 

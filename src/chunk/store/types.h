@@ -11,6 +11,11 @@
 // of wire/data_plane.h field by field; the device uuid is checked by whoever owns the stores.
 namespace pangu::chunk {
 
+// The fence of a chunk that a copy_chunk fills (PROTOCOL 31), and the epoch of its appends. No writer
+// and no takeover ever has it: they count up from 1. Until it is finalized the chunk is no replica:
+// nobody reads it, and nobody but the copy appends to it.
+inline constexpr Epoch kCopyEpoch{0xffffffff};
+
 struct AppendArgs {
   ChunkId chunk;
   Epoch epoch;        // of the sender
@@ -22,7 +27,7 @@ struct AppendArgs {
   u32 unit_index = 0;
   u32 unit_count = 0;
   bool creates = false;
-  bool recovers = false;  // RECOVER_APPEND
+  bool recovers = false;  // RECOVER_APPEND, or with kCopyEpoch a piece of a copy: any units that join
   // The rest counts only if this append creates the chunk.
   u32 chunk_limit = 0;
   u8 copies_max = 0;
@@ -87,6 +92,18 @@ struct FenceOutcome {
   wire::ReplyTiming timing{};
 };
 
+// What stands where a copy is to be made. kOk: a tombstone, or an unfinished copy; the copy goes on at
+// `length`. kSealed: a finalized chunk. kAlreadyExists: a replica that is not finalized. kNoSpace: no
+// room to remember the chunk. kDeviceFailed, kIoError, kClosed.
+struct CopyStart {
+  Code code = Code::kOk;
+  bool damaged = false;
+  u32 length = 0;
+  u32 unit_count = 0;
+  u64 base = 0;
+  Epoch owner_epoch;
+};
+
 // FINALIZE: kOk, kShort, kConflict (decided already, with another length), kCorrupt.
 // CLOSE: kOk, kFenced, kStale (not the owner). DELETE: kOk. Both, of a chunk that is not here and
 // leaves no room to remember it: kNoSpace. All: kDeviceFailed, kIoError, kClosed.
@@ -120,6 +137,7 @@ struct ChunkInfo {
   bool exists = false;  // false: a tombstone
   bool finalized = false;
   bool closed = false;
+  bool copying = false;  // what a copy has written so far: no replica
   bool damaged = false;  // answers CORRUPT; see `valid` and `committed`
   u64 base = 0;
   Epoch owner_epoch;
