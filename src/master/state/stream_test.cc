@@ -2,54 +2,28 @@
 
 #include <gtest/gtest.h>
 
-#include "master/state/harness.h"
-#include "master/state/server_registry.h"
+#include "master/state/limits.h"
+#include "master/state/stream_harness.h"
 
 namespace pangu::master {
 namespace {
 
-using test::Harness;
-using wire::Method;
+using test::StreamHarness;
 
-// A cluster of four servers with one file.
+// One file, on servers 1 to 4.
 class StreamTest : public testing::Test {
  protected:
-  StreamTest() {
-    h.add_servers(4);
-    file = h.create("/f")->entry().id();
-  }
-
   Result<pb::OpenForAppendReply> open(u32 fresh = 2,
-                                      const record::Offer& offer = test::offer(4)) {
-    pb::OpenForAppendRequest request;
-    request.set_file(file);
-    request.set_fresh_chunks(fresh);
-    return h.call<pb::OpenForAppendReply>(Method::open_for_append, request, offer);
+                                      const record::Offer& offer = StreamHarness::offer(4)) {
+    return h.open(file, fresh, offer);
   }
   Result<pb::AllocateChunksReply> allocate(u32 epoch, u32 count = 1,
-                                           const record::Offer& offer = test::offer(4)) {
-    pb::AllocateChunksRequest request;
-    request.set_file(file);
-    request.set_epoch(epoch);
-    request.set_count(count);
-    return h.call<pb::AllocateChunksReply>(Method::allocate_chunks, request, offer);
+                                           const record::Offer& offer = StreamHarness::offer(4)) {
+    return h.allocate(file, epoch, count, offer);
   }
-  Code release(u32 epoch, u32 sequence) {
-    pb::ReleaseChunkRequest request;
-    request.set_file(file);
-    request.set_epoch(epoch);
-    request.set_sequence(sequence);
-    return h.call<pb::ReleaseChunkReply>(Method::release_chunk, request).code();
-  }
+  Code release(u32 epoch, u32 sequence) { return h.release(file, epoch, sequence); }
   Code report(u32 epoch, u32 sequence, u64 base, u32 length, std::vector<u32> suspects = {}) {
-    pb::ReportChunkRequest request;
-    request.set_file(file);
-    request.set_epoch(epoch);
-    request.set_sequence(sequence);
-    request.set_base(base);
-    request.set_length(length);
-    request.mutable_suspect_servers()->Assign(suspects.begin(), suspects.end());
-    return h.call<pb::ReportChunkReply>(Method::report_chunk, request).code();
+    return h.report(file, epoch, sequence, base, length, std::move(suspects));
   }
   pb::PublishRequest publish_request(u32 epoch, u32 fresh = 1) {
     pb::PublishRequest request;
@@ -60,24 +34,19 @@ class StreamTest : public testing::Test {
   }
   template <class Request>
   static pb::Decision& decide(Request& request, u32 sequence, u64 base, u32 length) {
-    pb::Decision& decision = *request.add_decisions();
-    decision.set_sequence(sequence);
-    decision.set_dropped(length == 0);
-    decision.set_base(base);
-    decision.set_length(length);
-    return decision;
+    return StreamHarness::decide(request, sequence, base, length);
   }
   static void add_replica(pb::Decision& decision, u32 server) {
     pb::Replica& replica = *decision.add_replicas();
     replica.set_server(server);
-    wire::set(*replica.mutable_device(), test::device_of(server));
+    wire::set(*replica.mutable_device(), StreamHarness::device(server));
   }
   Result<pb::PublishReply> publish(const pb::PublishRequest& request,
-                                   const record::Offer& offer = test::offer(4)) {
-    return h.call<pb::PublishReply>(Method::publish, request, offer);
+                                   const record::Offer& offer = StreamHarness::offer(4)) {
+    return h.call(master::publish, request, offer);
   }
   Result<pb::SealFileReply> seal(const pb::SealFileRequest& request) {
-    return h.call<pb::SealFileReply>(Method::seal_file, request);
+    return h.call(seal_file, request);
   }
   pb::SealFileRequest seal_request(u32 epoch) {
     pb::SealFileRequest request;
@@ -85,13 +54,7 @@ class StreamTest : public testing::Test {
     request.set_epoch(epoch);
     return request;
   }
-  Result<pb::GetStreamReply> get(u64 from = 0, u32 limit = 0) {
-    pb::GetStreamRequest request;
-    request.set_file(file);
-    request.set_from_offset(from);
-    request.set_limit(limit);
-    return h.query([&](Txn& txn) { return get_stream(txn, request); });
-  }
+  Result<pb::GetStreamReply> get(u64 from = 0, u32 limit = 0) { return h.get(file, from, limit); }
   std::vector<u32> sequences(u64 from = 0) {
     std::vector<u32> out;
     const auto reply = get(from);
@@ -100,12 +63,11 @@ class StreamTest : public testing::Test {
     }
     return out;
   }
-  pb::HeartbeatReply orders(u32 server) {
-    return h.query([&](Txn& txn) { return orders_for(txn, {server}, "", 1000).orders; });
-  }
+  pb::ChunkOrdersRequest orders(u32 server) { return h.orders(server); }
+  void TearDown() override { EXPECT_EQ(h.check_tables(), ""); }
 
-  Harness h;
-  u64 file = 0;
+  StreamHarness h;
+  u64 file = StreamHarness::file(1);
 };
 
 TEST_F(StreamTest, NewFileIsEpochZero) {
@@ -113,7 +75,6 @@ TEST_F(StreamTest, NewFileIsEpochZero) {
   ASSERT_TRUE(stream.ok());
   EXPECT_EQ(stream->stream().epoch(), 0u);
   EXPECT_EQ(stream->stream().state(), pb::STREAM_NEW);
-  EXPECT_EQ(stream->stream().options().copies_max(), 3u);
   EXPECT_TRUE(stream->stream().chunks().empty());
   EXPECT_FALSE(stream->more());
 }
@@ -140,7 +101,7 @@ TEST_F(StreamTest, FirstOpenIsOneCommitWithFreshChunks) {
 }
 
 TEST_F(StreamTest, OpenWithoutAPlaceChangesNothing) {
-  EXPECT_EQ(open(1, test::no_offer()).code(), Code::kNoPlacement);
+  EXPECT_EQ(open(1, StreamHarness::no_offer()).code(), Code::kNoPlacement);
   EXPECT_EQ(get()->stream().epoch(), 0u);
   EXPECT_EQ(open(5).code(), Code::kInvalidArgument);
   EXPECT_EQ(open(0).code(), Code::kInvalidArgument);
@@ -148,7 +109,7 @@ TEST_F(StreamTest, OpenWithoutAPlaceChangesNothing) {
 
 TEST_F(StreamTest, SecondOpenRecoversEvenWithoutAPlace) {
   ASSERT_TRUE(open(2).ok());
-  const auto second = open(1, test::no_offer());
+  const auto second = open(1, StreamHarness::no_offer());
   ASSERT_TRUE(second.ok());
   EXPECT_EQ(second->stream().epoch(), 2u);
   EXPECT_EQ(second->stream().state(), pb::STREAM_RECOVERING);
@@ -177,7 +138,7 @@ TEST_F(StreamTest, AllocateGoesOnWithTheSequence) {
   const auto more = allocate(1, 3);
   ASSERT_TRUE(more.ok());
   EXPECT_EQ(more->chunks(2).chunk().sequence(), 4u);
-  EXPECT_EQ(allocate(1, 1, test::no_offer()).code(), Code::kNoPlacement);
+  EXPECT_EQ(allocate(1, 1, StreamHarness::no_offer()).code(), Code::kNoPlacement);
   EXPECT_EQ(allocate(1, 5).code(), Code::kInvalidArgument);
   EXPECT_EQ(sequences(), (std::vector<u32>{1, 2, 3, 4}));
   while (h.meta().chunks() < kTailMax) {
@@ -189,13 +150,13 @@ TEST_F(StreamTest, AllocateGoesOnWithTheSequence) {
 }
 
 TEST_F(StreamTest, ALayoutThatBreaksThePolicyIsRefused) {
-  record::Offer offer = test::offer(1);
+  record::Offer offer = StreamHarness::offer(1);
   offer.mutable_layouts(0)->mutable_replicas(2)->set_server(1);
   EXPECT_EQ(open(1, offer).code(), Code::kInternal);
-  EXPECT_EQ(open(1, test::offer(1, 3, 1)).code(), Code::kInternal);
-  EXPECT_EQ(open(1, test::offer(1, 4, 3)).code(), Code::kInternal);
+  EXPECT_EQ(open(1, StreamHarness::offer(1, 3, 1)).code(), Code::kInternal);
+  EXPECT_EQ(open(1, StreamHarness::offer(1, 4, 3)).code(), Code::kInternal);
   // Two of three servers: both must acknowledge.
-  EXPECT_TRUE(open(1, test::offer(1, 2, 2)).ok());
+  EXPECT_TRUE(open(1, StreamHarness::offer(1, 2, 2)).ok());
 }
 
 TEST_F(StreamTest, ReportsInOrderSettleTheStream) {
@@ -362,7 +323,7 @@ TEST_F(StreamTest, PublishMayReplaceLocations) {
   };
   EXPECT_EQ(with_replicas({1}).code(), Code::kInvalidArgument);        // too few
   EXPECT_EQ(with_replicas({1, 1, 2}).code(), Code::kInvalidArgument);  // twice
-  EXPECT_EQ(with_replicas({1, 2, 9}).code(), Code::kInvalidArgument);  // not registered
+  EXPECT_EQ(with_replicas({1, 2, 0}).code(), Code::kInvalidArgument);  // no server
   ASSERT_TRUE(with_replicas({1, 2, 4}).ok());
   const auto stream = get();
   ASSERT_EQ(stream->stream().chunks_size(), 1);
@@ -370,7 +331,8 @@ TEST_F(StreamTest, PublishMayReplaceLocations) {
   EXPECT_EQ(chunk.replicas(2).server(), 4u);
   EXPECT_EQ(chunk.version(), 2u);
   // Who left deletes, who holds it finalizes.
-  EXPECT_EQ(orders(3).delete_chunks_size(), 1);
+  ASSERT_EQ(orders(3).delete_chunks_size(), 1);
+  EXPECT_EQ(orders(3).delete_chunks(0).version(), 2u);
   EXPECT_TRUE(orders(3).finalize_chunks().empty());
   ASSERT_EQ(orders(4).finalize_chunks_size(), 1);
   EXPECT_EQ(orders(4).finalize_chunks(0).length(), 10u);
@@ -382,11 +344,11 @@ TEST_F(StreamTest, PublishStandsWithoutAPlaceForMore) {
   ASSERT_TRUE(open(1).ok());
   pb::PublishRequest request = publish_request(2, 2);
   decide(request, 1, 0, 10);
-  const auto published = publish(request, test::no_offer());
+  const auto published = publish(request, StreamHarness::no_offer());
   ASSERT_TRUE(published.ok());
   EXPECT_TRUE(published->fresh().empty());
   EXPECT_EQ(published->stream().state(), pb::STREAM_OPEN);
-  EXPECT_EQ(allocate(2, 1, test::no_offer()).code(), Code::kNoPlacement);
+  EXPECT_EQ(allocate(2, 1, StreamHarness::no_offer()).code(), Code::kNoPlacement);
   EXPECT_TRUE(allocate(2, 1).ok());
 }
 
@@ -466,7 +428,7 @@ TEST_F(StreamTest, ARemovedFileIsGoneForItsWriterAndItsChunksAreDeleted) {
   ASSERT_TRUE(open(2).ok());
   ASSERT_EQ(report(1, 1, 0, 10), Code::kOk);
   ASSERT_EQ(orders(2).finalize_chunks_size(), 1);
-  ASSERT_TRUE(h.remove("/f").ok());
+  h.remove(file);
   EXPECT_EQ(allocate(1).code(), Code::kNotFound);
   EXPECT_EQ(report(1, 2, 10, 5), Code::kNotFound);
   EXPECT_EQ(release(1, 2), Code::kNotFound);
@@ -476,15 +438,15 @@ TEST_F(StreamTest, ARemovedFileIsGoneForItsWriterAndItsChunksAreDeleted) {
   h.reclaim_all();
   EXPECT_EQ(h.meta().chunks(), 0u);
   for (const u32 server : {1u, 2u, 3u}) {
-    const pb::HeartbeatReply reply = orders(server);
+    const pb::ChunkOrdersRequest reply = orders(server);
     EXPECT_TRUE(reply.finalize_chunks().empty());
     ASSERT_EQ(reply.delete_chunks_size(), 2);
     EXPECT_EQ(reply.delete_chunks(0).chunk().file(), file);
-    EXPECT_EQ(wire::get(reply.delete_chunks(0).device()), test::device_of(server));
+    EXPECT_EQ(wire::get(reply.delete_chunks(0).device()), StreamHarness::device(server));
+    EXPECT_EQ(reply.delete_chunks(0).version(), 0u);
   }
-  // The name comes back with another id.
-  EXPECT_NE(h.create("/f")->entry().id(), file);
-  EXPECT_EQ(allocate(1).code(), Code::kNotFound);
+  // However late a writer comes.
+  EXPECT_EQ(open().code(), Code::kNotFound);
 }
 
 TEST_F(StreamTest, AFileOfManyChunksIsFreedInSteps) {
@@ -493,11 +455,12 @@ TEST_F(StreamTest, AFileOfManyChunksIsFreedInSteps) {
     ASSERT_EQ(report(1, sequence, (sequence - 1) * u64{5}, 5), Code::kOk);
     ASSERT_TRUE(allocate(1).ok());
   }
-  ASSERT_TRUE(h.remove("/f").ok());
+  h.remove(file);
   h.reclaim_all(10);
   EXPECT_EQ(h.meta().chunks(), 0u);
   EXPECT_EQ(orders(1).delete_chunks_size(), 101);
-  for (const char* table : {"S", "C", "X", "H"}) {
+  EXPECT_EQ(h.meta().reclaims(), 0u);
+  for (const char* table : {"S", "C", "X", "H", "P", "N"}) {
     EXPECT_TRUE(h.query([&](Txn& txn) { return txn.scan_prefix(table, 1); }).entries.empty())
         << table;
   }
@@ -513,9 +476,9 @@ TEST_F(StreamTest, OrdersStayUntilConfirmed) {
     record::OrderId& id = as_deleted ? *request.add_deleted() : *request.add_finalized();
     id.set_file(file);
     id.set_sequence(sequence);
-    id.set_device_high(test::device_of(server).high);
-    id.set_device_low(test::device_of(server).low);
-    EXPECT_EQ(h.internal(InternalMethod::confirm_orders, request).code(), 0u);
+    id.set_device_high(StreamHarness::device(server).high);
+    id.set_device_low(StreamHarness::device(server).low);
+    EXPECT_TRUE(h.change([&](Txn& txn) { return confirm_orders(txn, request); }).ok());
   };
   EXPECT_EQ(orders(1).finalize_chunks_size(), 1);
   EXPECT_EQ(orders(1).delete_chunks_size(), 1);
@@ -529,6 +492,96 @@ TEST_F(StreamTest, OrdersStayUntilConfirmed) {
   EXPECT_TRUE(orders(1).finalize_chunks().empty());
   EXPECT_TRUE(orders(1).delete_chunks().empty());
   EXPECT_EQ(orders(2).finalize_chunks_size(), 1);
+  const auto with_orders = h.query([](Txn& txn) { return servers_with_orders(txn); });
+  EXPECT_EQ(with_orders, (std::vector<ServerId>{{2}, {3}}));
+}
+
+TEST_F(StreamTest, AFileThatWasNeverOpenedHasNothingToChange) {
+  EXPECT_EQ(allocate(0).code(), Code::kNotFound);
+  EXPECT_EQ(release(0, 1), Code::kNotFound);
+  EXPECT_EQ(report(0, 1, 0, 10), Code::kNotFound);
+  EXPECT_EQ(publish(publish_request(0)).code(), Code::kNotFound);
+  EXPECT_EQ(seal(seal_request(0)).code(), Code::kNotFound);
+  EXPECT_FALSE(h.query([&](Txn& txn) { return txn.has(keys::stream({file})); }));
+  EXPECT_EQ(get()->stream().state(), pb::STREAM_NEW);
+}
+
+TEST_F(StreamTest, TheFirstOpenSaysWhatTheFileIs) {
+  pb::OpenForAppendRequest request;
+  request.set_file(file);
+  request.set_fresh_chunks(1);
+  request.mutable_options()->set_copies_max(2);
+  request.mutable_options()->set_chunk_bytes(1);
+  EXPECT_EQ(h.call(open_for_append, request, StreamHarness::offer(1, 2, 2)).code(),
+            Code::kInvalidArgument);
+  request.mutable_options()->set_chunk_bytes(2 * kMiB);
+  const auto opened = h.call(open_for_append, request, StreamHarness::offer(1, 2, 2));
+  ASSERT_TRUE(opened.ok()) << opened.error().message();
+  EXPECT_EQ(opened->stream().options().copies_max(), 2u);
+  EXPECT_EQ(opened->stream().options().copies_min(), 2u);
+  EXPECT_EQ(opened->fresh(0).chunk_limit(), 2 * kMiB);
+  // Later ones have no say.
+  request.mutable_options()->set_copies_max(3);
+  EXPECT_EQ(h.call(open_for_append, request)->stream().options().copies_max(), 2u);
+  EXPECT_EQ(get()->stream().options().chunk_bytes(), 2 * kMiB);
+}
+
+TEST_F(StreamTest, ARemovedFileIsNeverMade) {
+  h.remove(file);
+  h.remove(file);
+  EXPECT_EQ(h.meta().reclaims(), 0u);
+  EXPECT_EQ(open().code(), Code::kNotFound);
+  EXPECT_EQ(get().code(), Code::kNotFound);
+  EXPECT_TRUE(h.open(StreamHarness::file(2)).ok()) << "its neighbours are";
+}
+
+TEST_F(StreamTest, FilesOfOtherGroupsAreRefused) {
+  const u64 other = StreamHarness::file(1, 7);
+  EXPECT_EQ(h.open(other).code(), Code::kInvalidArgument);
+  EXPECT_EQ(h.get(other).code(), Code::kInvalidArgument);
+  h.remove(other);
+  EXPECT_TRUE(h.query([](Txn& txn) { return txn.scan_prefix("Z", 1); }).entries.empty());
+  StreamHarness seven(7);
+  EXPECT_TRUE(seven.open(other).ok());
+}
+
+TEST_F(StreamTest, SeveralStreamsAtOnce) {
+  ASSERT_TRUE(open(2).ok());
+  h.remove(StreamHarness::file(3));
+  pb::GetStreamsRequest request;
+  for (const u64 each : {file, StreamHarness::file(2), StreamHarness::file(3)}) {
+    request.add_requests()->set_file(each);
+  }
+  const auto ask = [&] { return h.query([&](Txn& txn) { return get_streams(txn, request); }); };
+  const auto reply = ask();
+  ASSERT_TRUE(reply.ok());
+  ASSERT_EQ(reply->replies_size(), 3);
+  EXPECT_EQ(reply->replies(0).reply().stream().chunks_size(), 2);
+  EXPECT_EQ(reply->replies(1).reply().stream().state(), pb::STREAM_NEW);
+  EXPECT_EQ(reply->replies(2).code(), static_cast<u32>(Code::kNotFound));
+  for (int i = 0; i < kStreamsPerRequest; ++i) {
+    request.add_requests()->set_file(file);
+  }
+  EXPECT_EQ(ask().code(), Code::kInvalidArgument);
+}
+
+TEST_F(StreamTest, AReplyOfManyStreamsIsBounded) {
+  ASSERT_TRUE(open(1).ok());
+  for (u32 sequence = 1; sequence <= 200; ++sequence) {
+    ASSERT_EQ(report(1, sequence, (sequence - 1) * u64{5}, 5), Code::kOk);
+    ASSERT_TRUE(allocate(1).ok());
+  }
+  pb::GetStreamsRequest request;
+  for (int i = 0; i < kStreamsPerRequest; ++i) {
+    pb::GetStreamRequest& each = *request.add_requests();
+    each.set_file(file);
+    each.set_limit(200);
+  }
+  const auto reply = h.query([&](Txn& txn) { return get_streams(txn, request); });
+  ASSERT_EQ(reply->replies_size(), kStreamsPerRequest);
+  EXPECT_EQ(reply->replies(0).code(), 0u);
+  EXPECT_EQ(reply->replies(kStreamsPerRequest - 1).code(), static_cast<u32>(Code::kBusy));
+  EXPECT_LT(reply->ByteSizeLong(), kReplyBytesSoft + 100 * kKiB);
 }
 
 }  // namespace
