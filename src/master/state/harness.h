@@ -3,10 +3,12 @@
 
 #include "base/bytes.h"
 #include "master/state/memory_kv.h"
+#include "master/state/namespace.h"
 #include "master/state/record.pb.h"
 #include "master/state/state_machine.h"
 #include "master/state/txn.h"
 #include "wire/control.pb.h"
+#include "wire/partition.h"
 #include "wire/proto.h"
 
 // For the tests of the state machine: a store, a log position, and a client that counts its
@@ -40,13 +42,17 @@ inline record::Offer no_offer() {
 
 class Harness {
  public:
-  explicit Harness(const StateOptions& options = {}) : machine_(options) {
+  // One group of a cluster that has one of each kind.
+  explicit Harness(pb::GroupKind kind, const StateOptions& options = {})
+      : Harness(Genesis{.cluster = {.high = 0xc1, .low = 0xc2}, .kind = kind}, options) {}
+  explicit Harness(Genesis genesis, const StateOptions& options = {})
+      : machine_(options), genesis_(std::move(genesis)) {
     restart_with(std::make_unique<MemoryKv>());
   }
   // Goes on with an empty store, from index 0.
   void restart_with(std::unique_ptr<Kv> kv) {
     kv_ = std::move(kv);
-    CHECK(kv_->apply(StateMachine::genesis({.high = 0xc1, .low = 0xc2}), MayWait::yes).ok());
+    CHECK(kv_->apply(StateMachine::genesis(genesis_), MayWait::yes).ok());
     index_ = 0;
   }
 
@@ -120,32 +126,66 @@ class Harness {
     return result;
   }
 
-  // Shorthands.
-  Result<pb::CreateFileReply> create(const std::string& path, bool exclusive = false) {
+  // Shorthands: files of the root directory of a namespace group.
+  static pb::Place in_root(const std::string& name) {
+    pb::Place place;
+    place.set_directory(keys::kRootDirectory);
+    place.set_name(name);
+    place.add_chain(keys::kRootDirectory);
+    return place;
+  }
+  Result<pb::CreateFileReply> create(const std::string& name, bool exclusive = false) {
     pb::CreateFileRequest request;
-    request.set_path(path);
+    *request.mutable_place() = in_root(name);
     request.set_exclusive(exclusive);
     return call<pb::CreateFileReply>(wire::Method::create_file, request);
   }
-  Result<pb::MakeDirectoryReply> make_directory(const std::string& path, bool parents = false) {
-    pb::MakeDirectoryRequest request;
-    request.set_path(path);
-    request.set_parents(parents);
-    return call<pb::MakeDirectoryReply>(wire::Method::make_directory, request);
+  static record::Way way_to_root() {
+    record::Way way;
+    way.add_chain(keys::kRootDirectory);
+    return way;
   }
-  Result<pb::RenameReply> rename(const std::string& from, const std::string& to) {
-    pb::RenameRequest request;
-    request.set_from(from);
-    request.set_to(to);
-    return call<pb::RenameReply>(wire::Method::rename, request);
+  static record::Part make_directory_part(const std::string& name) {
+    record::Part part;
+    *part.add_ways() = way_to_root();
+    const u64 id = wire::directory_id(0, keys::kRootDirectory, name, 0);
+    record::AddEntry& entry = *part.add_steps()->mutable_add_entry();
+    entry.set_directory(keys::kRootDirectory);
+    entry.set_name(name);
+    entry.mutable_entry()->set_type(pb::ENTRY_DIRECTORY);
+    entry.mutable_entry()->set_id(id);
+    record::AddDirectory& directory = *part.add_steps()->mutable_add_directory();
+    directory.set_id(id);
+    directory.set_parent(keys::kRootDirectory);
+    directory.set_name(name);
+    return part;
   }
-  Result<pb::RemoveReply> remove(const std::string& path, bool recursive = false) {
-    pb::RemoveRequest request;
-    request.set_path(path);
-    request.set_recursive(recursive);
-    return call<pb::RemoveReply>(wire::Method::remove, request);
+  // A change in this group alone, as its leader would propose it.
+  record::Outcome commit(const record::Part& part) {
+    record::Commit request;
+    request.set_client_high(7);
+    request.set_client_low(7);
+    request.set_client_sequence(++sequence_);
+    request.set_first_unanswered(sequence_);
+    *request.mutable_part() = part;
+    return internal(InternalMethod::commit, request);
   }
-  // Registers servers 1..count, each with device_of(it).
+  // A file of the root directory.
+  Code remove(const std::string& name) {
+    const auto entry = query([&](Txn& txn) { return find_entry(txn, keys::kRootDirectory, name); });
+    if (!entry) {
+      return Code::kNotFound;
+    }
+    record::Part part;
+    *part.add_ways() = way_to_root();
+    record::EraseEntry& erase = *part.add_steps()->mutable_erase_entry();
+    erase.set_directory(keys::kRootDirectory);
+    erase.set_name(name);
+    erase.set_id(entry->id());
+    erase.set_bury(true);
+    return code_from_number(static_cast<u16>(commit(part).code()));
+  }
+  // Of a root group: registers servers 1..count, each with device_of(it).
   void add_servers(u32 count) {
     for (u32 server = 1; server <= count; ++server) {
       pb::RegisterServerRequest request;
@@ -160,6 +200,7 @@ class Harness {
 
  private:
   StateMachine machine_;
+  Genesis genesis_;
   std::unique_ptr<Kv> kv_;
   u64 index_ = 0;
   u64 sequence_ = 0;

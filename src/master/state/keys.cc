@@ -9,6 +9,9 @@ void append(std::string& out, Int number) {
     out.push_back(static_cast<char>(number >> (8 * i)));
   }
 }
+void append(std::string& out, char letter) {
+  out.push_back(letter);
+}
 void append(std::string& out, const Uuid& id) {
   append(out, id.high);
   append(out, id.low);
@@ -79,9 +82,33 @@ std::string dead_directory(u64 id) { return key('G', id); }
 std::string dead_directories() { return "G"; }
 std::string dead_file(FileId file) { return key('H', file.number); }
 std::string dead_files() { return "H"; }
-std::string purge(u64 directory) { return key('P', directory); }
+std::string moved(u64 directory) { return key('Y', directory); }
+std::string moved_at(u64 tree_epoch) { return key('W', tree_epoch); }
+std::string moves() { return "W"; }
+std::string entry_lock(u64 directory, std::string_view name) {
+  return key('K', 'E', directory).append(name);
+}
+std::string entry_locks_of(u64 directory) { return key('K', 'E', directory); }
+std::string directory_lock(u64 id) { return key('K', 'D', id); }
+std::string move_lock(u64 id) { return key('K', 'M', id); }
+std::string move_locks() { return "KM"; }
+std::string prepared(u64 group, u64 term, u64 number) { return key('J', group, term, number); }
+std::string all_prepared() { return "J"; }
+std::string unfinished(u64 term, u64 number) { return key('T', term, number); }
+std::string all_unfinished() { return "T"; }
+std::string message(u64 group, u64 number) { return key('B', group, number); }
+std::string messages_to(u64 group) { return key('B', group); }
+std::string messages() { return "B"; }
+std::string received(u64 group) { return key('F', group); }
+std::string partition_map() { return "A"; }
+std::string subtree(u32 number) { return key('A', number); }
 
 std::string encode_u32(u32 number) {
+  std::string out;
+  append(out, number);
+  return out;
+}
+std::string encode_u64(u64 number) {
   std::string out;
   append(out, number);
   return out;

@@ -22,7 +22,6 @@
 //   T term number            Unfinished
 //   B group number           Message
 //  the root
-//   A                        Map
 //   V server                 Server
 //   I identity               big-endian server
 //   U device                 big-endian server
@@ -36,6 +35,9 @@
 //   P server device chunk    keys::Standing: a settled chunk stands there
 //   N copies file sequence   empty: a settled chunk that has only so many good copies
 //  all
+//   A                        Map
+//   A subtree                big-endian indices of its partitions, as the map has them
+//   F group                  big-endian number of the last message of that group that was done here
 //   R client                 Session
 //   L last-use               client whose session was used then
 //   Q client sequence        Outcome, where it does not fit into the Session
@@ -75,10 +77,28 @@ std::string dead_directory(u64 id);
 std::string dead_directories();  // prefix
 std::string dead_file(FileId file);
 std::string dead_files();  // prefix
-std::string purge(u64 directory);
+std::string moved(u64 directory);           // table Y
+std::string moved_at(u64 tree_epoch);       // table W
+std::string moves();                        // prefix of table W
+std::string entry_lock(u64 directory, std::string_view name);
+std::string entry_locks_of(u64 directory);  // prefix
+std::string directory_lock(u64 id);
+std::string move_lock(u64 id);
+std::string move_locks();  // prefix
+std::string prepared(u64 group, u64 term, u64 number);
+std::string all_prepared();  // prefix
+std::string unfinished(u64 term, u64 number);
+std::string all_unfinished();  // prefix
+std::string message(u64 group, u64 number);
+std::string messages_to(u64 group);  // prefix
+std::string messages();              // prefix
+std::string received(u64 group);
+std::string partition_map();
+std::string subtree(u32 number);
 
 // The inverse of parts that are read back. `bytes` must have exactly the right size, else 0.
 std::string encode_u32(u32 number);
+std::string encode_u64(u64 number);
 std::string encode_uuid(const Uuid& id);
 u64 decode_u64(std::string_view bytes);
 u32 decode_u32(std::string_view bytes);

@@ -5,6 +5,7 @@
 // command of the log does. Those of names and paths: wire/path.h.
 namespace pangu::master {
 
+inline constexpr int kLookupPlacesMax = 1000;
 inline constexpr u32 kListDefault = 1000;
 inline constexpr u32 kListMax = 10'000;
 inline constexpr u32 kStreamListDefault = 64;
@@ -32,6 +33,16 @@ inline constexpr size_t kForgottenPerCommand = 64;
 // Answers beyond either have rows of their own.
 inline constexpr int kKeptInSession = 16;
 inline constexpr size_t kSessionBytes = 4096;
+
+// Moves of directories that are remembered one by one: a way that is older is looked up again.
+inline constexpr u64 kMovesKept = 10'000;
+// Transactions that a group has prepared, or has committed and others not finished.
+inline constexpr u64 kPreparedMax = 4096;
+inline constexpr u64 kUnfinishedMax = 100'000;
+inline constexpr int kStepsMax = 16;            // of one part
+inline constexpr int kParticipantsMax = 4096;
+inline constexpr size_t kMessagesMax = 4096;    // delivered at once
+inline constexpr int kMastersMax = 1000;
 
 inline constexpr u32 kReclaimBudgetMax = 1000;  // records freed by one command
 inline constexpr int kDevicesMax = 256;         // of one server

@@ -3,10 +3,9 @@
 #include "master/state/txn.h"
 #include "wire/control.pb.h"
 
-// What is removed from the namespace is freed afterwards, a bounded number of records a command:
-// entries of removed directories, then chunks of removed files. Chunks leave as orders to their
-// servers. A removed file has no Stream any more, so a late writer is answered NotFound from the
-// commit of the removal on; file ids are never given out again.
+// What is removed is freed afterwards, a bounded number of records a command: in namespace groups
+// entries of removed directories (state/dead_directories.h), in stream groups chunks of removed files,
+// which leave as orders to their servers.
 namespace pangu::master {
 
 // In the file's stream group, when a namespace group says that the file is removed. Idempotent, and
@@ -14,9 +13,7 @@ namespace pangu::master {
 void remove_file(Txn& txn, FileId file);
 // Frees up to `budget` records of removed files; returns how many.
 u32 reclaim_files(Txn& txn, u32 budget);
-// Likewise for a directory. `request`: whose reply gets the counts when everything is freed.
-void bury_directory(Txn& txn, u64 directory, const pb::RequestId& request);
-// Frees up to `budget` records.
+// Frees up to `budget` records of whatever there is.
 void reclaim(Txn& txn, u32 budget);
 
 }  // namespace pangu::master

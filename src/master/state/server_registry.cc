@@ -60,6 +60,18 @@ record::Device recorded(const pb::DeviceInfo& info) {
   return device;
 }
 
+Status check_not_removed(const record::Server& server) {
+  if (server.admin() == static_cast<u32>(pb::SERVER_REMOVED)) {
+    REACHED("master: a removed server came back");
+    return Error(Code::kPermission,
+                 fmt::format("server {} was removed from the cluster for good: what it holds does "
+                             "not count any more. To use the machine again, format its devices and "
+                             "let it join with a new data folder",
+                             server.server()));
+  }
+  return ok_status();
+}
+
 // The server with this identity; made if it is new.
 Result<record::Server> find_or_add(Txn& txn, const Uuid& identity, u32 claimed) {
   record::Server server;
@@ -100,6 +112,7 @@ Result<pb::RegisterServerReply> register_server(Txn& txn,
     return Error(Code::kInvalidArgument, "a server registers with the identity of its data folder");
   }
   TRY(server, find_or_add(txn, identity, request.server()));
+  TRY_VOID(check_not_removed(server));
   // A server that joins for its id alone has no address yet.
   if (!request.address().empty()) {
     server.set_address(request.address());
@@ -116,12 +129,32 @@ Result<pb::RegisterServerReply> register_server(Txn& txn,
   return reply;
 }
 
+Result<pb::SetServerStateReply> set_server_state(Txn& txn, const ApplyContext&,
+                                                 const pb::SetServerStateRequest& request) {
+  const ServerId id{request.server()};
+  record::Server server;
+  if (!txn.get(keys::server(id), server)) {
+    return Error(Code::kNotFound, fmt::format("server {} is not registered", id.number));
+  }
+  if (!pb::AdminState_IsValid(request.state())) {
+    return Error(Code::kInvalidArgument,
+                 fmt::format("{} is no state of a server", static_cast<int>(request.state())));
+  }
+  if (request.state() != pb::SERVER_REMOVED) {
+    TRY_VOID(check_not_removed(server));
+  }
+  server.set_admin(static_cast<u32>(request.state()));
+  txn.put(keys::server(id), server);
+  return pb::SetServerStateReply();
+}
+
 Status update_server(Txn& txn, const record::UpdateServer& request) {
   const ServerId id{request.server().server()};
   record::Server server;
   if (!txn.get(keys::server(id), server)) {
     return Error(Code::kNotFound, fmt::format("server {} is not registered", id.number));
   }
+  TRY_VOID(check_not_removed(server));
   TRY_VOID(check_texts(request.server().address(), server.rack()));
   if (!request.server().address().empty()) {
     server.set_address(request.server().address());

@@ -31,7 +31,7 @@ std::vector<record::Server> servers(Harness& h) {
 }
 
 TEST(ServerRegistry, TheSameIdentityIsTheSameServer) {
-  Harness h;
+  Harness h(pb::GROUP_ROOT);
   const auto first = join(h, server_request(1, {1}));
   ASSERT_TRUE(first.ok());
   EXPECT_EQ(first->server(), 1u);
@@ -48,7 +48,7 @@ TEST(ServerRegistry, TheSameIdentityIsTheSameServer) {
 }
 
 TEST(ServerRegistry, WrongClaimsAreRefused) {
-  Harness h;
+  Harness h(pb::GROUP_ROOT);
   ASSERT_TRUE(join(h, server_request(1, {1})).ok());
   pb::RegisterServerRequest wrong = server_request(1, {1});
   wrong.set_server(5);
@@ -68,7 +68,7 @@ TEST(ServerRegistry, WrongClaimsAreRefused) {
 }
 
 TEST(ServerRegistry, JoiningForAnIdAloneKeepsTheAddress) {
-  Harness h;
+  Harness h(pb::GROUP_ROOT);
   pb::RegisterServerRequest bare = server_request(1, {});
   bare.clear_address();
   EXPECT_EQ(join(h, bare)->server(), 1u);
@@ -80,7 +80,7 @@ TEST(ServerRegistry, JoiningForAnIdAloneKeepsTheAddress) {
 }
 
 TEST(ServerRegistry, NoRequestIdIsNeeded) {
-  Harness h;
+  Harness h(pb::GROUP_ROOT);
   const pb::RegisterServerRequest request = server_request(1, {1});
   for (int i = 0; i < 2; ++i) {
     const record::Outcome outcome =
@@ -91,8 +91,34 @@ TEST(ServerRegistry, NoRequestIdIsNeeded) {
   EXPECT_EQ(servers(h).size(), 1u);
 }
 
+TEST(ServerRegistry, ARemovedServerStaysRemoved) {
+  Harness h(pb::GROUP_ROOT);
+  ASSERT_TRUE(join(h, server_request(1, {1})).ok());
+  const auto set = [&](u32 server, pb::AdminState state) {
+    pb::SetServerStateRequest request;
+    request.set_server(server);
+    request.set_state(state);
+    return h.call<pb::SetServerStateReply>(wire::Method::set_server_state, request).code();
+  };
+  EXPECT_EQ(set(1, pb::SERVER_DRAINING), Code::kOk);
+  EXPECT_EQ(h.last().changed_server->admin(), static_cast<u32>(pb::SERVER_DRAINING));
+  EXPECT_TRUE(join(h, server_request(1, {1})).ok());
+  EXPECT_EQ(servers(h)[0].admin(), static_cast<u32>(pb::SERVER_DRAINING));
+  EXPECT_EQ(set(1, pb::SERVER_IN_SERVICE), Code::kOk);
+  EXPECT_EQ(set(2, pb::SERVER_REMOVED), Code::kNotFound);
+  EXPECT_EQ(set(1, static_cast<pb::AdminState>(9)), Code::kInvalidArgument);
+  EXPECT_EQ(set(1, pb::SERVER_REMOVED), Code::kOk);
+  EXPECT_EQ(set(1, pb::SERVER_REMOVED), Code::kOk);
+  EXPECT_EQ(set(1, pb::SERVER_IN_SERVICE), Code::kPermission);
+  EXPECT_EQ(join(h, server_request(1, {1})).code(), Code::kPermission);
+  record::UpdateServer update;
+  update.mutable_server()->set_server(1);
+  EXPECT_EQ(h.internal(InternalMethod::update_server, update).code(),
+            static_cast<u32>(Code::kPermission));
+}
+
 TEST(ServerRegistry, UpdateAddsDevicesAndMovesTheAddress) {
-  Harness h;
+  Harness h(pb::GROUP_ROOT);
   ASSERT_TRUE(join(h, server_request(1, {1})).ok());
   record::UpdateServer update;
   update.mutable_server()->set_server(1);

@@ -133,7 +133,8 @@ void ClientSession::forget() {
 
 void ClientSession::keep(const record::Outcome& outcome) {
   const Code code = code_from_number(static_cast<u16>(outcome.code()));
-  if (code != Code::kOk && retry_class(code) == Retry::same) {
+  const Retry retry = retry_class(code);
+  if (code != Code::kOk && (retry == Retry::same || retry == Retry::refresh_route)) {
     return;
   }
   auto& kept = *session_.mutable_kept();
@@ -148,30 +149,8 @@ void ClientSession::keep(const record::Outcome& outcome) {
   }
 }
 
-void complete_answer(Txn& txn, const Uuid& client, u64 sequence, u64 purge,
-                     const std::string& reply) {
-  const auto complete = [&](record::Outcome& outcome) {
-    if (outcome.purge() != purge) {
-      return false;
-    }
-    outcome.set_reply(reply);
-    outcome.clear_purge();
-    return true;
-  };
-  record::Session session;
-  if (!txn.get(keys::session(client), session)) {
-    return;
-  }
-  if (record::KeptAnswer* kept = find(session, sequence)) {
-    if (complete(*kept->mutable_outcome())) {
-      txn.put(keys::session(client), session);
-    }
-    return;
-  }
-  record::Outcome outcome;
-  if (txn.get(keys::outcome(client, sequence), outcome) && complete(outcome)) {
-    txn.put(keys::outcome(client, sequence), outcome);
-  }
+std::optional<record::Outcome> kept_answer(Txn& txn, const pb::RequestId& id) {
+  return ClientSession(txn, id).answer();
 }
 
 }  // namespace pangu::master

@@ -13,8 +13,8 @@
 // 1. A client's request is applied at most once as long as its session lives. The table holds
 //    `sessions_max` sessions; beyond, the one that was used least recently (in log order, in steps of
 //    kSessionUseStep commands) goes with its answers.
-// 2. Outcomes whose error says that the same request may be sent again (Retry::same) are not kept: they
-//    changed nothing, and sending it again tries again.
+// 2. Outcomes whose error says that the same request may be sent again (Retry::same, and
+//    refresh_route) are not kept: they changed nothing, and sending it again tries again.
 // 3. The latest answers stand in the session's own record, the rest in rows of table Q: a client that
 //    waits for each answer costs one record a command.
 namespace pangu::master {
@@ -43,9 +43,7 @@ class ClientSession {
   record::Session session_;
 };
 
-// The removal that `client` asked for is complete: its kept answer, if there still is one for
-// `purge`, becomes `reply`.
-void complete_answer(Txn& txn, const Uuid& client, u64 sequence, u64 purge,
-                     const std::string& reply);
+// What the request would be answered without being applied: its kept answer, or a refusal.
+std::optional<record::Outcome> kept_answer(Txn& txn, const pb::RequestId& id);
 
 }  // namespace pangu::master

@@ -6,6 +6,7 @@
 #include "master/state/kv.h"
 #include "master/state/limits.h"
 #include "master/state/record.pb.h"
+#include "wire/control.pb.h"
 #include "wire/method.h"
 
 // The replicated state machine of a group: commands in log order against an ordered store.
@@ -15,13 +16,25 @@
 //    unordered container. Applied to equal stores, the same commands leave equal stores.
 // 2. A command's changes, the outcome kept for its client and the applied index are one batch.
 // 3. No bytes of a command can do more than be answered with an error.
+// 4. A command that is not for a group of this kind is answered InvalidArgument.
 namespace pangu::master {
 
-// Methods of commands that no RPC carries. Part of the log's format.
+// Methods of commands that no client's RPC carries. Part of the log's format.
 enum class InternalMethod : u16 {
   update_server = 1001,
   confirm_orders = 1002,
   reclaim = 1003,
+  update_map = 1004,  // pb::PartitionMap
+  commit = 1010,
+  refuse = 1011,
+  prepare = 1012,
+  finish = 1013,
+  finished = 1014,
+  deliver = 1015,
+  delivered = 1016,
+  change_replicas = 1020,
+  mark_replicas = 1021,
+  erase_orphans = 1022,
 };
 
 struct StateOptions {
@@ -33,7 +46,19 @@ struct Prepared {
   KvBatch batch;
   record::Outcome outcome;
   std::optional<record::Server> changed_server;  // as it is after the command
-  u64 reclaims = 0;  // Meta::reclaims after it
+  record::Meta meta;                             // after the command
+};
+
+// What a group begins with.
+struct Genesis {
+  Uuid cluster;
+  pb::GroupKind kind = pb::GROUP_UNKNOWN;
+  u32 index = 0;
+  u32 stream_groups = 1;     // of the cluster
+  u32 namespace_groups = 1;  // of the cluster: all of them share subtree 0
+  // The root's first map; the others may have it too. Without one, the map has version 0 and nothing
+  // but subtree 0.
+  pb::PartitionMap map;
 };
 
 class StateMachine {
@@ -44,8 +69,8 @@ class StateMachine {
   // it may be tried again.
   Result<Prepared> prepare(u64 index, const record::Command& command, const KvReader& kv) const;
 
-  // The batch that makes an empty store the state of a new cluster, at index 0.
-  static KvBatch genesis(const Uuid& cluster);
+  // The batch that makes an empty store the state of a new group, at index 0.
+  static KvBatch genesis(const Genesis& genesis);
   // kNotFound: the store is empty.
   static Result<record::Meta> meta_of(const KvReader& kv);
 
