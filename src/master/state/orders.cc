@@ -24,6 +24,11 @@ void erase_if(Txn& txn, ServerId server, const record::OrderId& id, bool erase) 
   }
 }
 
+void give(Txn& txn, const Location& location, const ChunkId& chunk, const record::Order& order) {
+  txn.put(keys::order(location, chunk), order);
+  txn.meta().set_orders(txn.meta().orders() + 1);
+}
+
 }  // namespace
 
 Location location_of(const record::Replica& replica) {
@@ -35,7 +40,7 @@ void order_erase(Txn& txn, const Location& location, const ChunkId& chunk, u32 u
   record::Order order;
   order.set_erase(true);
   order.set_version(up_to_version);
-  txn.put(keys::order(location, chunk), order);
+  give(txn, location, chunk, order);
 }
 
 void order_erase(Txn& txn, FileId file, const record::Chunk& chunk, u32 up_to_version) {
@@ -48,7 +53,7 @@ void order_finalize(Txn& txn, FileId file, const record::Chunk& chunk, const Loc
   record::Order order;
   order.set_length(chunk.length());
   order.set_version(chunk.version());
-  txn.put(keys::order(location, id_of(file, chunk)), order);
+  give(txn, location, id_of(file, chunk), order);
 }
 
 void order_finalize(Txn& txn, FileId file, const record::Chunk& chunk) {
