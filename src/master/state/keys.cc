@@ -94,6 +94,7 @@ std::string move_lock(u64 id) { return key('K', 'M', id); }
 std::string move_locks() { return "KM"; }
 std::string prepared(u64 group, u64 term, u64 number) { return key('J', group, term, number); }
 std::string all_prepared() { return "J"; }
+std::string ended(u64 group) { return key('f', group); }
 std::string unfinished(u64 term, u64 number) { return key('T', term, number); }
 std::string all_unfinished() { return "T"; }
 std::string message(u64 group, u64 number) { return key('B', group, number); }

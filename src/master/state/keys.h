@@ -19,6 +19,7 @@
 //   K 'D' directory          Lock
 //   K 'M' directory          Lock: prepared to be moved, with all that is below it
 //   J group term number      Part, prepared
+//   f group                  Ended
 //   T term number            Unfinished
 //   B group number           Message
 //  the root
@@ -87,6 +88,7 @@ std::string move_lock(u64 id);
 std::string move_locks();  // prefix
 std::string prepared(u64 group, u64 term, u64 number);
 std::string all_prepared();  // prefix
+std::string ended(u64 group);
 std::string unfinished(u64 term, u64 number);
 std::string all_unfinished();  // prefix
 std::string message(u64 group, u64 number);

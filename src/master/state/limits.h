@@ -38,8 +38,11 @@ inline constexpr size_t kSessionBytes = 4096;
 inline constexpr u64 kMovesKept = 10'000;
 // Transactions that a group has prepared, or has committed and others not finished.
 inline constexpr u64 kPreparedMax = 4096;
+// Ended transactions that are remembered for each coordinator; one that is older than these and comes
+// only now to be prepared is refused.
+inline constexpr int kEndedKept = 256;
 inline constexpr u64 kUnfinishedMax = 100'000;
-inline constexpr int kStepsMax = 16;            // of one part
+inline constexpr int kStepsMax = 128;           // of one part; a path's directories and a few
 inline constexpr int kParticipantsMax = 4096;
 inline constexpr size_t kMessagesMax = 4096;    // delivered at once
 inline constexpr int kMastersMax = 1000;

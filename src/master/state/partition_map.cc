@@ -115,6 +115,22 @@ Status add_subtree(pb::PartitionMap& map, pb::Subtree subtree) {
   return ok_status();
 }
 
+// A new cluster's first leader tells who the masters are and where the groups began.
+Status found(pb::PartitionMap& map, const pb::PartitionMap& founders) {
+  if (map.version() > 1) {
+    return Error(Code::kConflict, "the cluster's first partition map was written before");
+  }
+  for (const pb::MasterNode& master : founders.masters()) {
+    TRY_VOID(add_master(map, master));
+  }
+  for (const pb::GroupInfo& group : founders.groups()) {
+    if (!group.nodes().empty()) {
+      TRY_VOID(set_members(map, group));
+    }
+  }
+  return ok_status();
+}
+
 void store(Txn& txn, const pb::PartitionMap& map) {
   for (auto& [key, value] : partition_map_rows(map)) {
     txn.put(key, std::move(*value));
@@ -169,6 +185,9 @@ Result<pb::PartitionMap> partition_map(Txn& txn) {
 Result<pb::ChangeMapReply> change_map(Txn& txn, const ApplyContext&,
                                       const pb::ChangeMapRequest& request) {
   TRY(map, partition_map(txn));
+  if (request.has_found()) {
+    TRY_VOID(found(map, request.found()));
+  }
   if (request.has_add_master()) {
     TRY_VOID(add_master(map, request.add_master()));
   }

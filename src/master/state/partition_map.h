@@ -16,9 +16,10 @@ u64 own_group(const record::Meta& meta);
 
 // Without leaders. kNotFound: this group has none yet.
 Result<pb::PartitionMap> partition_map(Txn& txn);
-// The root group's: one version more. kInvalidArgument, kNotFound (no such group or master), kConflict
-// (a master that still has members), kAlreadyExists (the subtree). `add_subtree` only registers it:
-// its directory, whose id is that of version 0, is made by whoever asked.
+// The root group's: one version more. kInvalidArgument; kNotFound: no such group or master; kConflict:
+// a master that still has members, or a cluster that was founded before; kAlreadyExists: the subtree.
+// `add_subtree` only registers it: its directory, whose id is that of version 0, is made by whoever
+// asked.
 Result<pb::ChangeMapReply> change_map(Txn& txn, const ApplyContext& context,
                                       const pb::ChangeMapRequest& request);
 // Takes a newer map over from the root.

@@ -68,11 +68,12 @@ Outcome outcome_of(Txn& txn, const Result<Reply>& result) {
   return failure(result.error());
 }
 
-// Exactly once: `apply` is called unless the request was answered before. An outcome of code
-// `not_kept` is no answer: the leader tries again in another way.
+// Whether an error is the answer, or only news for the leader, who then decides what the answer is.
+enum class Errors : u8 { are_answers, are_not_kept };
+
+// Exactly once: `apply` is called unless the request was answered before.
 template <class Apply>
-Outcome once_as(const Work& work, const pb::RequestId& id, Apply apply,
-                Code not_kept = Code::kBusy) {
+Outcome once_as(const Work& work, const pb::RequestId& id, Errors errors, Apply apply) {
   ClientSession session(work.txn, id);
   if (std::optional<Outcome> known = session.answer()) {
     session.finish(work.context.index, work.sessions_max, nullptr);
@@ -80,7 +81,7 @@ Outcome once_as(const Work& work, const pb::RequestId& id, Apply apply,
     return std::move(*known);
   }
   Outcome outcome = apply();
-  const bool keep = outcome.code() != static_cast<u32>(not_kept);
+  const bool keep = outcome.code() == 0 || errors == Errors::are_answers;
   session.finish(work.context.index, work.sessions_max, keep ? &outcome : nullptr);
   return outcome;
 }
@@ -101,13 +102,13 @@ Outcome once(const Work& work, Handle handle) {
       return apply();
     }
   }
-  return once_as(work, request->id(), apply);
+  return once_as(work, request->id(), Errors::are_answers, apply);
 }
 
 // What a leader made of a client's request: a decision that carries the client's request id. Without
 // a client there is no session.
 template <class Decision, class Apply>
-Outcome once_decided(const Work& work, const Decision& decision, Apply apply) {
+Outcome once_decided(const Work& work, const Decision& decision, Errors errors, Apply apply) {
   pb::RequestId id;
   id.mutable_client()->set_high(decision.client_high());
   id.mutable_client()->set_low(decision.client_low());
@@ -116,7 +117,7 @@ Outcome once_decided(const Work& work, const Decision& decision, Apply apply) {
   if (decision.client_high() == 0 && decision.client_low() == 0) {
     return apply();
   }
-  return once_as(work, id, apply, Code::kConflict);
+  return once_as(work, id, errors, apply);
 }
 
 Outcome apply_commit(const Work& work) {
@@ -125,7 +126,7 @@ Outcome apply_commit(const Work& work) {
     return unparsable();
   }
   const bool before = is_committed(work.txn, request->part().txn());
-  Outcome outcome = once_decided(work, *request, [&] {
+  Outcome outcome = once_decided(work, *request, Errors::are_not_kept, [&] {
     return outcome_of(work.txn, commit(work.txn, work.context, *request));
   });
   // The same transaction, proposed twice: it is committed.
@@ -138,7 +139,7 @@ Outcome apply_refuse(const Work& work) {
   if (!request) {
     return unparsable();
   }
-  return once_decided(work, *request, [&] {
+  return once_decided(work, *request, Errors::are_answers, [&] {
     const Code code = code_from_number(static_cast<u16>(request->code()));
     return code == Code::kOk ? failure(Error(Code::kInvalidArgument, "a refusal has a code"))
                              : failure(Error(code, request->text()));

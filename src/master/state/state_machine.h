@@ -54,8 +54,8 @@ struct Genesis {
   Uuid cluster;
   pb::GroupKind kind = pb::GROUP_UNKNOWN;
   u32 index = 0;
-  u32 stream_groups = 1;     // of the cluster
   u32 namespace_groups = 1;  // of the cluster: all of them share subtree 0
+  u32 stream_groups = 1;     // of the cluster
   // The root's first map; the others may have it too. Without one, the map has version 0 and nothing
   // but subtree 0.
   pb::PartitionMap map;

@@ -185,9 +185,12 @@ Status check_add_directory(Txn& txn, u64 id) {
   if (group && *group != own_group(txn.meta())) {
     return wrong(fmt::format("{} belongs to group {}", shown(id), *group));
   }
-  if (!group || directory_id_taken(txn, id)) {
-    return Error(Code::kBusy, fmt::format("the id of {} is taken, or its subtree not known here",
+  if (!group) {
+    return Error(Code::kBusy, fmt::format("this group has not heard of the subtree of {} yet",
                                           shown(id)));
+  }
+  if (directory_id_taken(txn, id)) {
+    return Error(Code::kConflict, fmt::format("the id of {} is taken", shown(id)));
   }
   return ok_status();
 }

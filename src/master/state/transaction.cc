@@ -80,6 +80,38 @@ void keep_unfinished(Txn& txn, const record::Commit& request) {
   txn.meta().set_unfinished(txn.meta().unfinished() + 1);
 }
 
+// ---- transactions that ended here ----
+
+bool has_ended(Txn& txn, const record::TxnId& id) {
+  record::Ended ended;
+  if (!txn.get(keys::ended(id.group()), ended) || id.term() > ended.term()) {
+    return false;
+  }
+  return id.term() < ended.term() || id.number() < ended.floor() ||
+         std::find(ended.numbers().begin(), ended.numbers().end(), id.number()) !=
+             ended.numbers().end();
+}
+
+void remember_end(Txn& txn, const record::TxnId& id) {
+  if (has_ended(txn, id)) {
+    return;
+  }
+  record::Ended ended;
+  txn.get(keys::ended(id.group()), ended);
+  if (id.term() > ended.term()) {
+    ended.Clear();
+    ended.set_term(id.term());
+  }
+  auto& numbers = *ended.mutable_numbers();
+  numbers.Add(id.number());
+  std::sort(numbers.begin(), numbers.end());
+  if (numbers.size() > kEndedKept) {
+    ended.set_floor(numbers[0] + 1);
+    numbers.erase(numbers.begin());
+  }
+  txn.put(keys::ended(id.group()), ended);
+}
+
 void finish_one(Txn& txn, const record::TxnId& id, u64 participant) {
   const std::string key = keys::unfinished(id.term(), id.number());
   record::Unfinished row;
@@ -109,6 +141,10 @@ Status prepare(Txn& txn, const record::Prepare& request) {
   if (txn.has(key)) {
     REACHED("master: a part was prepared again");
     return ok_status();
+  }
+  if (has_ended(txn, part.txn())) {
+    REACHED("master: a part came to be prepared after its transaction had ended");
+    return Error(Code::kStale, fmt::format("{} has ended", shown(part.txn())));
   }
   if (meta.prepared() >= kPreparedMax) {
     return Error(Code::kBusy, fmt::format("{} transactions are prepared here", meta.prepared()));
@@ -147,6 +183,10 @@ Status finish(Txn& txn, const record::Finish& request) {
   const std::string key = key_of(request.txn());
   record::Part part;
   if (!txn.get(key, part)) {
+    if (!request.commit() && check_id(request.txn()).ok()) {
+      // Given up before it came here to be prepared: nothing waits for it then.
+      remember_end(txn, request.txn());
+    }
     return ok_status();
   }
   if (request.commit()) {
@@ -159,6 +199,7 @@ Status finish(Txn& txn, const record::Finish& request) {
   }
   txn.erase(key);
   txn.meta().set_prepared(txn.meta().prepared() - 1);
+  remember_end(txn, request.txn());
   return ok_status();
 }
 

@@ -19,15 +19,18 @@
 //    other part is prepared whose way holds that directory.
 // 4. A message of the outbox (table B) is done in the receiving group exactly once, in the order of
 //    the sender's numbers (table F).
+// 5. A part that has ended here is not prepared again (table f), however late a copy comes.
 //
 // Errors of prepare() and commit(), and of nothing else here unless it says so:
-//   kBusy             something is locked, or the id of a new directory is taken: try again
+//   kBusy             something is locked: try again
 //   kStale            a directory of a way was moved, a directory or entry is not there or is another
 //   kAlreadyExists    an entry has the name
 //   kNotEmpty         the directory to be erased holds entries
-//   kConflict         the tree's change has another number by now: make a new one
+//   kConflict         the id of a new directory is taken, or the tree's change has another number by
+//                     now: make it with another one
 //   kInvalidArgument  no correct leader makes such a part
-// After an error, what was done to the Txn must be rolled back.
+// After an error, what was done to the Txn must be rolled back. No error of a commit is kept for its
+// client: the leader tries in another way, or refuses the request.
 namespace pangu::master {
 
 // Every step on an entry must be in a directory that is the last of one of the part's ways. Again
