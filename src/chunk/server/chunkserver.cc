@@ -25,7 +25,7 @@ Chunkserver::Chunkserver(Reactor& reactor, ChunkserverOptions options)
       pool_(reactor.env(), {.bytes = options_.receive_pool_bytes}),
       buffers_(pool_),
       service_(pool_),
-      forgetting_(reactor),
+      groups_(reactor),
       registration_(reactor, pool_, *this, registration_options(options_)) {}
 
 Chunkserver::~Chunkserver() = default;
@@ -70,7 +70,7 @@ Task<Status> Chunkserver::begin() {
       co_return std::move(error).within(name_of(device->options));
     }
     service_.add_device(*device->store, device->media);
-    forgetting_.add_device(device->store->identity().device, *device->store);
+    groups_.add_device(device->store->identity().device, *device->store);
   }
   co_return serve();
 }
@@ -169,9 +169,12 @@ Task<Status> Chunkserver::open_device(Device& device) {
 
 Status Chunkserver::serve() {
   const ServerIdentity& own = directory_.identity;
+  const rpc::Identity identity{.cluster = own.cluster, .server = own.server, .key = options_.key};
+  TRY_VOID(groups_.start(directory_.path, identity));
   service_.set_server(own.server);
+  service_.set_groups(groups_);
   const rpc::ServerOptions server_options{
-      .identity = {.cluster = own.cluster, .server = own.server, .key = options_.key},
+      .identity = identity,
       .receive_bytes_max = options_.receive_pool_bytes};
   server_ = std::make_unique<rpc::Server>(reactor_, service_, pool_, server_options);
   TRY_VOID(server_->listen(options_.listen));
@@ -181,7 +184,7 @@ Status Chunkserver::serve() {
 
 Task<void> Chunkserver::stop() {
   co_await registration_.stop();
-  co_await forgetting_.stop();
+  co_await groups_.stop();
   if (server_) {
     co_await server_->stop();
   }
@@ -200,25 +203,6 @@ std::vector<pb::DeviceInfo> Chunkserver::device_infos() {
     }
   }
   return out;
-}
-
-Task<bool> Chunkserver::delete_chunk(Uuid device, ChunkId chunk) {
-  const auto found = service_.devices().find(device);
-  if (found == service_.devices().end()) {
-    co_return true;  // the device is gone, and the chunk with it
-  }
-  const LengthOutcome outcome = co_await found->second.store->remove(chunk);
-  co_return outcome.code == Code::kOk || outcome.code == Code::kNotFound;
-}
-
-Task<bool> Chunkserver::finalize_chunk(Uuid device, ChunkId chunk, u32 length, u32 version) {
-  const auto found = service_.devices().find(device);
-  if (found == service_.devices().end()) {
-    co_return true;
-  }
-  const LengthOutcome outcome = co_await found->second.store->finalize(chunk, length, version);
-  // A short or damaged replica is a missing copy: repair's business, not this order's.
-  co_return outcome.code != Code::kBusy&& outcome.code != Code::kClosed;
 }
 
 }  // namespace pangu::chunk

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "chunk/server/data_service.h"
-#include "chunk/server/forgetting.h"
+#include "chunk/server/group_service.h"
 #include "chunk/server/registration.h"
 #include "rpc/server.h"
 
@@ -43,16 +43,13 @@ class Chunkserver final : public RegistrationHost {
   ServerId server() const { return directory_.identity.server; }
   Uuid cluster() const { return directory_.identity.cluster; }
   const DataService& service() const { return service_; }
+  const GroupService& groups() const { return groups_; }
   const BufferPool& pool() const { return pool_; }
   const rpc::ServerCounters& rpc_counters() const { return server_->counters(); }
   // False if the deadline passed before a master knew this server's address and devices.
   Task<bool> wait_registered(Instant deadline) { return registration_.wait_registered(deadline); }
 
   std::vector<pb::DeviceInfo> device_infos() override;
-  Task<bool> delete_chunk(Uuid device, ChunkId chunk) override;
-  Task<bool> finalize_chunk(Uuid device, ChunkId chunk, u32 length, u32 version) override;
-  std::optional<pb::ChunkOnDevice> dead_from() override { return forgetting_.question(); }
-  void take_dead(const pb::DeadChunks& dead) override { forgetting_.take(dead); }
 
  private:
   struct Device {
@@ -77,7 +74,7 @@ class Chunkserver final : public RegistrationHost {
   DataDirectory directory_;
   std::vector<std::unique_ptr<Device>> devices_;
   DataService service_;
-  Forgetting forgetting_;
+  GroupService groups_;
   Registration registration_;
   std::unique_ptr<rpc::Server> server_;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/reached.h"
+#include "chunk/server/group_service.h"
 #include "runtime/reactor.h"
 #include "wire/proto.h"
 #include "wire/unit.h"
@@ -152,6 +153,11 @@ Task<rpc::Reply> DataService::handle(rpc::Request request) {
     case wire::Method::inspect_chunk:
       reply = co_await inspect(std::move(request));
       break;
+    case wire::Method::chunk_orders:
+    case wire::Method::list_chunks:
+    case wire::Method::copy_chunk:
+      reply = co_await ask_groups(std::move(request));
+      break;
     default:
       reply = rpc::Reply(
           Error(Code::kUnknownMethod,
@@ -165,6 +171,19 @@ Task<rpc::Reply> DataService::handle(rpc::Request request) {
   co_return reply;
 }
 
+Task<rpc::Reply> DataService::ask_groups(rpc::Request request) {
+  if (groups_ == nullptr) {
+    co_return rpc::Reply(Error(Code::kUnknownMethod, "this server has nothing to do with groups"));
+  }
+  if (request.method == wire::Method::chunk_orders) {
+    co_return co_await groups_->chunk_orders(std::move(request));
+  }
+  if (request.method == wire::Method::list_chunks) {
+    co_return co_await groups_->list_chunks(std::move(request));
+  }
+  co_return co_await groups_->copy_chunk(std::move(request));
+}
+
 Task<rpc::Reply> DataService::append(rpc::Request request) {
   const auto in = wire::read_struct<wire::AppendRequest>(request.body.bytes());
   if (!in.ok()) {
@@ -173,6 +192,9 @@ Task<rpc::Reply> DataService::append(rpc::Request request) {
   if (request.payload.size() != size_t{in->unit_count} * wire::kUnitBytes ||
       in->history_count > wire::kHistoryMax) {
     co_return rpc::Reply(Error(Code::kInvalidArgument, "an append carries a run of units"));
+  }
+  if (in->epoch == kCopyEpoch.number || in->owner_epoch == kCopyEpoch.number) {
+    co_return rpc::Reply(Error(Code::kInvalidArgument, "this epoch is for copies"));
   }
   auto history = wire::read_records<wire::HistoryEntry>(
       request.body.bytes(), sizeof(wire::AppendRequest), in->history_count);
@@ -238,6 +260,9 @@ Task<rpc::Reply> DataService::fence(rpc::Request request) {
   const auto store = store_of(in->device);
   if (!store.ok()) {
     co_return rpc::Reply(store.error());
+  }
+  if (in->epoch == kCopyEpoch.number) {
+    co_return rpc::Reply(Error(Code::kInvalidArgument, "this epoch is for copies"));
   }
   const FenceOutcome outcome = co_await (*store)->fence(wire::from_wire(in->chunk), {in->epoch});
   const wire::FenceReply out{.timing = {},
@@ -396,6 +421,11 @@ Task<rpc::Reply> DataService::status(rpc::Request) {
   counters["reads"] = counters_.reads;
   counters["read_bytes"] = counters_.read_bytes;
   counters["refused"] = counters_.refused;
+  if (groups_ != nullptr) {
+    for (const auto& [name, value] : groups_->counters()) {
+      counters[name] = value;
+    }
+  }
   Reactor& reactor = Reactor::current();
   const ReactorCounters& loop = reactor.counters();
   counters["reactor_turns"] = loop.turns;

@@ -12,6 +12,8 @@
 // and encodes the answer. One instance a reactor; no state but the map of devices.
 namespace pangu::chunk {
 
+class GroupService;
+
 struct ServiceCounters {
   u64 appends = 0;
   u64 append_bytes = 0;  // payload
@@ -28,6 +30,8 @@ class DataService final : public rpc::Service {
   // `store` must stay until the server that uses this service has stopped.
   void add_device(ChunkStore& store, std::string media);
   void set_server(ServerId server) { server_ = server; }
+  // What answers to leaders of stream groups; likewise. Without it their methods are unknown here.
+  void set_groups(GroupService& groups) { groups_ = &groups; }
 
   // Appends only: the run's bytes land in units, the last footer at its unit's end, padding zeroed.
   Result<rpc::Placement> place(const wire::FrameHeader& header, Bytes body) override;
@@ -50,11 +54,13 @@ class DataService final : public rpc::Service {
   Task<rpc::Reply> watch(rpc::Request request);
   Task<rpc::Reply> status(rpc::Request request);
   Task<rpc::Reply> inspect(rpc::Request request);
+  Task<rpc::Reply> ask_groups(rpc::Request request);
   // NotHere if this server has no such device.
   Result<ChunkStore*> store_of(const Uuid& device);
 
   BufferPool& pool_;
   ServerId server_;
+  GroupService* groups_ = nullptr;
   std::map<Uuid, Device> devices_;
   ServiceCounters counters_;
 };

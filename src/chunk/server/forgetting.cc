@@ -39,66 +39,85 @@ void Forgetting::add_device(const Uuid& device, ChunkStore& store) {
   devices_.push_back(std::make_unique<Device>(Device{.id = device, .store = &store}));
 }
 
-bool Forgetting::due(const Device& device) const {
-  if (device.busy || stopping_) {
+bool Forgetting::due(const Device& device, const Round& round, u64 group) const {
+  if (round.busy || stopping_) {
     return false;
   }
-  const Remembered remembered = device.store->remembered();
-  return device.from || remembered.full ||
-         remembered.tombstones + remembered.ranges >= 2 * device.left + kWorthAsking;
+  const auto index = static_cast<u32>(group - wire::kFirstStreamGroup);
+  const Remembered remembered = device.store->remembered_of(index);
+  return round.from || remembered.full ||
+         remembered.tombstones + remembered.ranges >= 2 * round.left + kWorthAsking;
 }
 
-std::optional<pb::ChunkOnDevice> Forgetting::question() {
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    Device& device = *devices_[turn_++ % devices_.size()];
-    if (!due(device)) {
-      continue;
-    }
-    device.from = device.store->forgettable(device.from.value_or(ChunkId{}));
-    if (!device.from) {
-      const Remembered remembered = device.store->remembered();
-      device.left = remembered.tombstones + remembered.ranges;
-      continue;
-    }
-    pb::ChunkOnDevice out;
-    wire::set(*out.mutable_chunk(), *device.from);
-    wire::set(*out.mutable_device(), device.id);
-    return out;
+std::optional<ChunkId> Forgetting::next_question(Device& device, u64 group) {
+  Round& round = device.rounds[group];
+  if (!due(device, round, group)) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  const ChunkRange range = range_of_group(group);
+  // Ranges of several groups that touch are one: its end may lie beyond this group.
+  round.from = device.store->forgettable(round.from.value_or(range.from));
+  if (round.from && *round.from >= range.until) {
+    round.from.reset();
+  }
+  if (!round.from) {
+    const auto index = static_cast<u32>(group - wire::kFirstStreamGroup);
+    const Remembered remembered = device.store->remembered_of(index);
+    round.left = remembered.tombstones + remembered.ranges;
+  }
+  return round.from;
 }
 
-void Forgetting::take(const pb::DeadChunks& dead) {
-  const Uuid id = wire::get(dead.device());
+std::vector<pb::ChunkOnDevice> Forgetting::questions(u64 group) {
+  std::vector<pb::ChunkOnDevice> out;
   for (const auto& device : devices_) {
-    if (device->id != id || device->busy || device->from != wire::get(dead.from()) || stopping_) {
+    if (const auto from = next_question(*device, group)) {
+      pb::ChunkOnDevice& question = out.emplace_back();
+      wire::set(*question.mutable_chunk(), *from);
+      wire::set(*question.mutable_device(), device->id);
+    }
+  }
+  return out;
+}
+
+void Forgetting::take(u64 group, const pb::DeadChunks& dead) {
+  const Uuid id = wire::get(dead.device());
+  const ChunkId until = wire::get(dead.until());
+  for (const auto& device : devices_) {
+    const auto found = device->rounds.find(group);
+    if (device->id != id || found == device->rounds.end() || stopping_) {
       continue;
     }
-    const ChunkId until = wire::get(dead.until());
-    if (until <= *device->from) {
+    Round& round = found->second;
+    if (round.busy || !round.from || round.from != wire::get(dead.from())) {
+      continue;
+    }
+    if (until <= *round.from) {
       // Chunks that the service never listed: somebody else's word, or the service lost its state.
       REACHED("chunkserver: tombstones of files that do not exist yet");
-      device->from.reset();
-      device->left = device->store->remembered().tombstones;
+      round.from.reset();
+      round.left = device->store->remembered_of(static_cast<u32>(group - wire::kFirstStreamGroup))
+                       .tombstones;
       return;
     }
     auto ranges = dead_ranges(dead);
-    if (!ranges) {
-      LOG_WARN("device {}: the master's answer about dead chunks contradicts itself",
-               to_string(id));
+    if (!ranges || until > range_of_group(group).until) {
+      LOG_WARN("device {}: the answer of group {} about dead chunks contradicts itself",
+               to_string(id), group);
       return;
     }
-    device->busy = true;
+    round.busy = true;
     gate_.spawn(reactor_, "forget chunks", TaskClass::control,
-                forget(*device, std::move(*ranges), until));
+                forget(*device, round, std::move(*ranges), until));
   }
 }
 
-Task<void> Forgetting::forget(Device& device, std::vector<ChunkRange> dead, ChunkId until) {
+Task<void> Forgetting::forget(Device& device, Round& round, std::vector<ChunkRange> dead,
+                              ChunkId until) {
   const Status forgotten = co_await device.store->forget(std::move(dead));
-  device.busy = false;
+  round.busy = false;
   if (forgotten.ok()) {
-    device.from = until;
+    round.from = until;
   } else if (!stopping_) {
     LOG_WARN("device {}: dead chunks could not be forgotten: {}", to_string(device.id),
              forgotten.error().message());

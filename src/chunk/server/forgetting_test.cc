@@ -8,6 +8,8 @@
 namespace pangu::chunk {
 namespace {
 
+constexpr u64 kGroup = wire::kFirstStreamGroup;
+
 void add_live(pb::DeadChunks& dead, u64 file, u32 first) {
   pb::LiveFile& live = *dead.add_live();
   live.set_file(file);
@@ -73,8 +75,11 @@ TEST(Forgetting, WhatAnAnswerSays) {
 struct Service {
   u64 next_file = 0;
   u64 files_max = 7;
+  u64 first_file = 0;
   pb::DeadChunks answer_to(const pb::ChunkOnDevice& question) const {
     const ChunkId from = wire::get(question.chunk());
+    EXPECT_GE(from.file.number, first_file);
+    EXPECT_LE(from.file.number, next_file);
     pb::DeadChunks out = answer(from, {.file = {next_file}});
     for (u64 file = round_up(from.file.number, 10); file < next_file; file += 10) {
       add_live(out, file, 3);
@@ -108,11 +113,16 @@ struct Rig {
       forgetting.reset();
     }
   }
+  std::optional<pb::ChunkOnDevice> question(u64 group = kGroup) {
+    const auto questions = forgetting->questions(group);
+    CHECK(questions.size() <= 1);
+    return questions.empty() ? std::nullopt : std::optional(questions.front());
+  }
   // Until there is no question; returns how many there were.
-  u64 exchange(const Service& service) {
+  u64 exchange(const Service& service, u64 group = kGroup) {
     u64 questions = 0;
-    while (const auto question = forgetting->question()) {
-      forgetting->take(service.answer_to(*question));
+    while (const auto asked = question(group)) {
+      forgetting->take(group, service.answer_to(*asked));
       on.settle();
       ++questions;
     }
@@ -153,11 +163,11 @@ TEST(Forgetting, ADeviceIsNeverFullOfTombstones) {
 TEST(Forgetting, LittleIsNotWorthAQuestion) {
   Rig rig;
   Service service{.next_file = 1000};
-  EXPECT_FALSE(rig.forgetting->question());
+  EXPECT_FALSE(rig.question());
   for (u64 file = 1; file < 60; ++file) {
     rig.make_and_remove(chunk_id(file));
   }
-  EXPECT_FALSE(rig.forgetting->question());
+  EXPECT_FALSE(rig.question());
   for (u64 file = 61; file < 70; ++file) {
     rig.make_and_remove(chunk_id(file));
   }
@@ -187,24 +197,61 @@ TEST(Forgetting, WhatIsAliveIsLeftAlone) {
 TEST(Forgetting, AnswersThatFitNoQuestionAreIgnored) {
   Rig rig;
   const pb::DeadChunks all = answer({}, chunk_id(1'000'000));
-  rig.forgetting->take(all);
+  rig.forgetting->take(kGroup, all);
   for (u64 file = 1; file < 100; ++file) {
     rig.make_and_remove(chunk_id(file));
   }
-  rig.forgetting->take(all);
+  rig.forgetting->take(kGroup, all);
   rig.on.settle();
   EXPECT_EQ(rig.on.store().remembered().tombstones, 99u);
-  const auto question = rig.forgetting->question();
+  const auto question = rig.question();
   ASSERT_TRUE(question);
   EXPECT_EQ(wire::get(question->chunk()), chunk_id(1));
   pb::DeadChunks wrong = answer(chunk_id(1), chunk_id(5, 0));
   add_live(wrong, 7, 1);
-  rig.forgetting->take(wrong);
+  rig.forgetting->take(kGroup, wrong);
   rig.on.settle();
   EXPECT_EQ(rig.on.store().remembered().tombstones, 99u);
   // A service that knows no such files yet.
-  rig.forgetting->take(answer(chunk_id(1), chunk_id(1)));
-  EXPECT_FALSE(rig.forgetting->question());
+  rig.forgetting->take(kGroup, answer(chunk_id(1), chunk_id(1)));
+  EXPECT_FALSE(rig.question());
+}
+
+// Each group's leader is asked about its own chunks, and its word counts for these only.
+TEST(Forgetting, EachGroupForItself) {
+  Rig rig;
+  constexpr u64 kOther = wire::kFirstStreamGroup + 3;
+  constexpr u64 kLast = wire::kFirstStreamGroup + wire::kPartitionsMax - 1;
+  const auto first_of = [](u64 group) { return range_of_group(group).from.file.number; };
+  for (u64 counter = 1; counter < 100; ++counter) {
+    rig.make_and_remove(chunk_id(counter));
+    rig.make_and_remove(chunk_id(first_of(kOther) + counter));
+    rig.make_and_remove(chunk_id(first_of(kLast) + counter));
+  }
+  rig.make_and_remove(chunk_id(first_of(kOther + 1) + 1));
+  EXPECT_FALSE(rig.question(kOther + 1)) << "too few";
+  // A leader that speaks of other groups' chunks.
+  ASSERT_TRUE(rig.question(kOther));
+  rig.forgetting->take(kOther, answer(chunk_id(first_of(kOther) + 1), chunk_id(~u64{0} - 5)));
+  rig.forgetting->take(kLast, answer(chunk_id(first_of(kOther) + 1), chunk_id(~u64{0} - 5)));
+  rig.on.settle();
+  EXPECT_EQ(rig.on.store().remembered().tombstones, 298u);
+  // All of its range at once, then a leader that is silent for long: the others do not wait for it.
+  rig.forgetting->take(kOther, answer(chunk_id(first_of(kOther) + 1),
+                                      range_of_group(kOther).until));
+  rig.on.settle();
+  EXPECT_EQ(rig.on.store().remembered().tombstones, 199u);
+  EXPECT_FALSE(rig.question(kOther));
+  ASSERT_TRUE(rig.question(kGroup));
+  const Service last{.next_file = first_of(kLast) + 100, .first_file = first_of(kLast)};
+  EXPECT_GT(rig.exchange(last, kLast), 0u);
+  EXPECT_EQ(rig.on.store().remembered_of(wire::kPartitionsMax - 1).tombstones, 0u);
+  EXPECT_EQ(rig.on.store().remembered_of(0).tombstones, 99u);
+  const Service zero{.next_file = 100};
+  EXPECT_GT(rig.exchange(zero), 0u);
+  EXPECT_EQ(rig.on.store().remembered().tombstones, 1u);
+  TestWriter alive{.chunk = chunk_id(first_of(kOther + 1) + 2)};
+  EXPECT_EQ(rig.on.append(alive, 10).code, Code::kOk);
 }
 
 // A repair copy of a settled chunk, onto a device that has forgotten it.

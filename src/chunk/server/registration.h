@@ -1,5 +1,5 @@
 #pragma once
-#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,9 +10,12 @@
 #include "runtime/sync.h"
 #include "wire/control.pb.h"
 
-// A chunkserver's line to the masters: joins the cluster, sends a heartbeat each second, carries
-// out the orders that come back (delete, finalize) and confirms them. The data path never waits for
-// it.
+// A chunkserver's line to the root group: joins the cluster, then sends a heartbeat each second to the
+// group's leader, wherever that is. The data path never waits for it.
+//
+// It begins with any configured master. One that does not lead names the leader, which is asked at
+// once, also if it is not configured; one that has no member of the root group tells where its members
+// are. A master that does not answer soon is left for the next.
 namespace pangu::chunk {
 
 // What the registration needs of the server it speaks for.
@@ -20,13 +23,6 @@ class RegistrationHost {
  public:
   virtual ~RegistrationHost() = default;
   virtual std::vector<pb::DeviceInfo> device_infos() = 0;
-  // Carries out one order; true if it is done (or was done before) and may be confirmed.
-  virtual Task<bool> delete_chunk(Uuid device, ChunkId chunk) = 0;
-  virtual Task<bool> finalize_chunk(Uuid device, ChunkId chunk, u32 length, u32 version) = 0;
-  // What a device would like to know is dead; nothing most of the time.
-  virtual std::optional<pb::ChunkOnDevice> dead_from() = 0;
-  // The answer. Returns at once.
-  virtual void take_dead(const pb::DeadChunks& dead) = 0;
 };
 
 struct RegistrationOptions {
@@ -34,7 +30,9 @@ struct RegistrationOptions {
   std::string rack = "default";
   std::optional<rpc::ClusterKey> key;
   Duration heartbeat_period = seconds(1);
-  Duration call_timeout = seconds(2);
+  // Of one attempt: a master that is frozen must not cost the time after which a server counts as
+  // silent.
+  Duration call_timeout = milliseconds(500);
 };
 
 class Registration {
@@ -54,12 +52,17 @@ class Registration {
   Task<bool> wait_registered(Instant deadline);
   Task<void> stop();
 
+  const env::Address& master() const { return master_; }  // that is asked next
+
  private:
   Task<void> loop();
   Task<Status> register_once(Instant deadline);
   Task<Status> heartbeat_once();
-  Task<void> carry_out(pb::HeartbeatReply orders);
-  rpc::Channel& channel();
+  Task<void> learn_members();
+  Instant call_deadline(Instant deadline) const;
+  rpc::Channel& channel(const env::Address& master);
+  // What to do about a failed attempt; how long to wait before the next.
+  Task<Duration> after_failure(Code code, std::string text);
   void next_master();
 
   Reactor& reactor_;
@@ -68,13 +71,15 @@ class Registration {
   RegistrationOptions options_;
   ServerIdentity identity_;
   std::string address_;
-  std::vector<std::unique_ptr<rpc::Channel>> channels_;
-  size_t master_ = 0;
+  // The configured ones, and members of the root group that other masters told of.
+  std::vector<env::Address> masters_;
+  std::map<env::Address, std::unique_ptr<rpc::Channel>> channels_;
+  env::Address master_;
+  std::optional<env::Address> silent_;  // the last one that did not answer
+  u32 failures_ = 0;                    // in a row
+  u32 redirects_ = 0;                   // likewise, without any wait between them
   u64 sequence_ = 0;
   Uuid request_client_;
-  std::vector<pb::ChunkOnDevice> deleted_;
-  std::vector<pb::ChunkOnDevice> finalized_;
-  bool answered_ = false;  // the last heartbeat had a question: there may be another one
   Event registered_;
   WaitList wake_;
   bool stopping_ = false;
