@@ -1,9 +1,8 @@
 #pragma once
-#include <map>
 #include <string>
 #include <vector>
 
-#include "base/result.h"
+#include "sim/namespace_tree.h"
 
 // What a directory that only one client changes may look like, as that client knows it.
 //
@@ -13,30 +12,6 @@
 // answered, and the master then refuses it). Every answer rules out the worlds in which it would
 // have been different; when no world is left, the cluster has broken a promise.
 namespace pangu::sim {
-
-struct NamespaceOp {
-  enum class Kind : u8 { create, make_directory, rename, remove, list, stat };
-  Kind kind = Kind::list;
-  std::string path;   // below the client's own directory: "a/b"; empty: that directory itself
-  std::string to;     // rename
-  bool flag = false;  // create: exclusive, make_directory: parents, remove: recursive
-  bool operator==(const NamespaceOp&) const = default;
-};
-std::string to_string(const NamespaceOp& op);
-
-struct NamespaceItem {
-  std::string name;
-  bool directory = false;
-  u64 id = 0;  // 0: not told
-  bool operator==(const NamespaceItem&) const = default;
-};
-
-struct NamespaceAnswer {
-  Code code = Code::kOk;
-  std::vector<NamespaceItem> items;  // list: all of them; create, make_directory, stat: the one
-  u64 files = 0, directories = 0;    // remove
-};
-std::string to_string(const NamespaceAnswer& answer);
 
 class NamespaceModel {
  public:
@@ -54,28 +29,12 @@ class NamespaceModel {
   std::vector<std::string> paths() const;
 
  private:
-  struct Node {
-    bool directory = false;
-    u64 id = 0;  // 0: not known
-    bool operator==(const Node&) const = default;
-  };
-  using Tree = std::map<std::string, Node>;  // by path
   struct World {
-    Tree tree;
+    NamespaceTree tree;
     std::vector<NamespaceOp> late;  // oldest first: each may still happen; then those before cannot
     bool operator==(const World&) const = default;
   };
 
-  static Code walk(const Tree& tree, const std::string& path);
-  static Code apply(Tree& tree, const NamespaceOp& op, NamespaceAnswer& answer);
-  static Code apply_create(Tree& tree, const NamespaceOp& op);
-  static Code apply_make_directory(Tree& tree, const NamespaceOp& op);
-  static Code apply_rename(Tree& tree, const NamespaceOp& op);
-  static Code apply_remove(Tree& tree, const NamespaceOp& op, NamespaceAnswer& answer);
-  static Code look(const Tree& tree, const NamespaceOp& op, NamespaceAnswer& answer);
-  // Whether the ids told agree with those known; remembers new ones.
-  static bool learn(Tree& tree, const NamespaceOp& op, const NamespaceAnswer& told,
-                    const NamespaceAnswer& expected);
   // Adds the worlds in which calls of unknown outcome happened by now.
   void let_late_ones_happen();
   void add(std::vector<World>& worlds, World world);
