@@ -3,21 +3,21 @@
 #include <fmt/format.h>
 
 #include "app/settings.h"
-#include "rpc/control.h"
 #include "runtime/await.h"
+#include "wire/partition.h"
+#include "wire/proto.h"
 
 namespace pangu::app {
 
 namespace {
 // An answer of one chunkserver that is asked only for a report is not worth a long wait.
-// One master is asked so long before the next one.
-constexpr Duration kMasterTimeout = seconds(1);
 constexpr Duration kMasterPause = milliseconds(50);
 constexpr Duration kServerTimeout = seconds(2);
 }  // namespace
 
-Result<std::unique_ptr<Admin>> Admin::create(World& world, const Config& config) {
-  TRY(masters, master_addresses(config));
+Result<std::unique_ptr<Admin>> Admin::create(World& world, const Config& config,
+                                             const std::string& named) {
+  TRY(masters, named.empty() ? master_addresses(config) : addresses(named));
   TRY(key, cluster_key(config));
   rpc::Identity identity;
   identity.key = key;
@@ -56,43 +56,100 @@ rpc::Channel& Admin::channel(const env::Address& address) {
   return *found;
 }
 
-template <class Reply, class Request>
-Task<Result<Reply>> Admin::ask_master(wire::Method method, Request request) {
-  const Instant deadline = world_.now() + timeout_;
+void Admin::identify(pb::RequestId& id) {
+  if (client_.is_zero()) {
+    client_ = {.high = world_.env().random(), .low = world_.env().random()};
+  }
+  wire::set(*id.mutable_client(), client_);
+  id.set_sequence(++sequence_);
+  id.set_first_unanswered(sequence_);
+}
+
+Task<Result<pb::PartitionMap>> Admin::partition_map() {
   Error last(Code::kConnectFailed);
-  // Each in turn, and again while they are choosing a leader.
-  for (size_t i = 0;; ++i) {
-    if (i > 0 && i % masters_.size() == 0) {
-      const bool choosing = masters_.size() > 1 || last.code() == Code::kNotLeader;
-      if (!choosing || world_.now() + kMasterPause >= deadline) {
-        break;
-      }
-      co_await sleep_for(kMasterPause);
+  for (const env::Address& master : masters_) {
+    auto reply = co_await ask_master<pb::GetPartitionMapReply>(
+        env::to_string(master), wire::Method::get_partition_map, pb::GetPartitionMapRequest());
+    if (reply.ok()) {
+      map_ = reply->map();
+      co_return map_;
     }
-    const env::Address address = masters_[i % masters_.size()];
-    rpc::CallOptions options;
-    options.deadline = masters_.size() == 1 ? deadline
-                                            : std::min(deadline, world_.now() + kMasterTimeout);
-    auto reply =
-        co_await rpc::call_control<Reply>(channel(address), method, request, options);
-    const Code code = reply.code();
-    const bool elsewhere =
-        code == Code::kConnectFailed || code == Code::kConnectionLost || code == Code::kNotLeader ||
-        (code == Code::kTimeout && world_.now() < deadline);
-    if (!elsewhere) {
-      co_return std::move(reply);
-    }
-    last = std::move(reply).error().within(fmt::format("master {}", env::to_string(address)));
+    last = std::move(reply).error().within(fmt::format("master {}", env::to_string(master)));
   }
   co_return last;
 }
 
-template <class Reply, class Request>
-Task<Result<Reply>> Admin::ask_server(std::string address, wire::Method method, Request request) {
+// Whoever was leading when the map was fetched comes first.
+std::vector<std::string> Admin::members_of(u64 group) const {
+  std::vector<std::string> out;
+  for (const pb::GroupInfo& info : map_.groups()) {
+    if (info.group() != group) {
+      continue;
+    }
+    for (const u64 node : info.nodes()) {
+      for (const pb::MasterNode& master : map_.masters()) {
+        if (master.node() == node) {
+          out.insert(node == info.leader() ? out.begin() : out.end(), master.address());
+        }
+      }
+    }
+  }
+  return out;
+}
+
+Task<Result<std::string>> Admin::call_group(u64 group, wire::Method method, std::string body) {
+  const Instant deadline = world_.now() + timeout_;
+  Error last(Code::kConnectFailed);
+  std::string leader;
+  for (size_t attempt = 0;; ++attempt) {
+    if (map_.groups().empty() || attempt % 8 == 7) {
+      auto fetched = co_await partition_map();
+      CO_TRY_VOID(std::move(fetched));
+    }
+    const std::vector<std::string> members = members_of(group);
+    if (members.empty()) {
+      co_return Error(Code::kNotFound, fmt::format("the cluster has no group {}", group));
+    }
+    const std::string to = leader.empty() ? members[attempt % members.size()] : leader;
+    auto answer = co_await call_address(to, method, body, timeout_);
+    const Code code = answer.code();
+    const bool elsewhere = code == Code::kConnectFailed || code == Code::kConnectionLost ||
+                           code == Code::kNotLeader || code == Code::kStale ||
+                           code == Code::kBusy || code == Code::kTimeout;
+    if (!elsewhere) {
+      co_return answer;
+    }
+    leader = code == Code::kNotLeader ? std::string(answer.error().context()) : "";
+    last = std::move(answer).error().within(fmt::format("master {}", to));
+    if (world_.now() + kMasterPause >= deadline) {
+      co_return last;
+    }
+    co_await sleep_for(kMasterPause);
+  }
+}
+
+Task<Result<std::string>> Admin::call_address(std::string address, wire::Method method,
+                                              std::string body, Duration timeout) {
   CO_TRY(parsed, env::parse_address(address));
   rpc::CallOptions options;
-  options.deadline = world_.now() + std::min(timeout_, kServerTimeout);
-  auto reply = co_await rpc::call_control<Reply>(channel(parsed), method, request, options);
+  options.task_class = TaskClass::control;
+  options.deadline = world_.now() + timeout;
+  auto response = co_await channel(parsed).call(method, as_bytes_of(std::string_view(body)),
+                                                rpc::Payload{}, options);
+  if (!response.ok()) {
+    co_return std::move(response).error();
+  }
+  if (response->code != Code::kOk) {
+    co_return response->error();
+  }
+  co_return std::string(as_text(response->body.bytes()));
+}
+
+template <class Reply, class Request>
+Task<Result<Reply>> Admin::ask_server(std::string address, wire::Method method, Request request) {
+  auto answer = co_await call_address(address, method, request.SerializeAsString(),
+                                      std::min(timeout_, kServerTimeout));
+  auto reply = parse<Reply>(std::move(answer));
   if (!reply.ok()) {
     co_return std::move(reply).error().within(fmt::format("chunkserver {}", address));
   }
@@ -100,18 +157,8 @@ Task<Result<Reply>> Admin::ask_server(std::string address, wire::Method method, 
 }
 
 Task<Result<pb::ClusterInfoReply>> Admin::cluster_info() {
-  auto reply = co_await ask_master<pb::ClusterInfoReply>(wire::Method::cluster_info,
-                                                         pb::ClusterInfoRequest());
-  co_return std::move(reply);
-}
-
-Task<Result<pb::LookupReply>> Admin::lookup(std::string path) {
-  pb::LookupRequest request;
-  request.set_path(path);
-  auto reply = co_await ask_master<pb::LookupReply>(wire::Method::lookup, request);
-  if (!reply.ok()) {
-    co_return std::move(reply).error();
-  }
+  auto reply = co_await ask_group<pb::ClusterInfoReply>(
+      wire::kRootGroup, wire::Method::cluster_info, pb::ClusterInfoRequest());
   co_return std::move(reply);
 }
 
@@ -121,7 +168,8 @@ Task<Result<pb::StreamInfo>> Admin::stream(u64 file) {
   pb::GetStreamRequest request;
   request.set_file(file);
   for (;;) {
-    auto reply = co_await ask_master<pb::GetStreamReply>(wire::Method::get_stream, request);
+    auto reply = co_await ask_group<pb::GetStreamReply>(wire::stream_group_of(FileId{file}),
+                                                        wire::Method::get_stream, request);
     if (!reply.ok()) {
       co_return std::move(reply).error();
     }

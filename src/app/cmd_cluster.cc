@@ -54,6 +54,8 @@ Result<LocalClusterOptions> options_of(const Invocation& invocation) {
   options.directory = args.text("dir");
   options.chunkservers = args.count("chunkservers");
   options.racks = args.count("racks");
+  options.namespace_groups = args.count("namespace-groups");
+  options.stream_groups = args.count("stream-groups");
   options.memory = args.toggle("memory");
   options.device_bytes = args.size("device-size");
   options.masters = args.count("masters");
@@ -130,6 +132,10 @@ constexpr Flag kStartFlags[] = {
      .fallback = "3"},
     {.name = "racks", .kind = ValueKind::count, .value_name = "N",
      .help = "spread the chunkservers over this many racks; 0: each its own", .fallback = "0"},
+    {.name = "namespace-groups", .kind = ValueKind::count, .value_name = "N",
+     .help = "among how many groups of a new cluster names are divided", .fallback = "2"},
+    {.name = "stream-groups", .kind = ValueKind::count, .value_name = "N",
+     .help = "among how many groups of a new cluster chunks are divided", .fallback = "2"},
     {.name = "memory", .help = "keep the data in memory: fast, and gone with the process"},
     {.name = "device-size", .kind = ValueKind::size, .value_name = "SIZE",
      .help = "capacity of each chunkserver; files are sparse", .fallback = "16G"},

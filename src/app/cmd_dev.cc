@@ -18,6 +18,8 @@ Result<DevOptions> options_of(const Invocation& invocation, const std::string& d
   options.directory = directory;
   options.chunkservers = args.count("chunkservers");
   options.racks = args.count("racks");
+  options.namespace_groups = args.count("namespace-groups");
+  options.stream_groups = args.count("stream-groups");
   options.memory = args.toggle("memory");
   options.device_bytes = args.size("device-size");
   const u64 port = args.count("master-port");
@@ -88,6 +90,10 @@ const Flag kFlags[] = {
      .help = "how many chunkservers", .fallback = "3"},
     {.name = "racks", .kind = ValueKind::count, .value_name = "N",
      .help = "spread them over this many racks; 0: each its own", .fallback = "0"},
+    {.name = "namespace-groups", .kind = ValueKind::count, .value_name = "N",
+     .help = "among how many groups of a new cluster names are divided", .fallback = "2"},
+    {.name = "stream-groups", .kind = ValueKind::count, .value_name = "N",
+     .help = "among how many groups of a new cluster chunks are divided", .fallback = "2"},
     {.name = "memory", .help = "keep the data in memory: fast, and gone at the end"},
     {.name = "device-size", .kind = ValueKind::size, .value_name = "SIZE",
      .help = "capacity of each chunkserver; files are sparse", .fallback = "16G"},

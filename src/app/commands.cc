@@ -16,6 +16,9 @@ extern const Command kBenchAppend, kBenchRead;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
 extern const Command kSim, kBenchLimit;
+extern const Command kAdminServerList, kAdminServerDrain, kAdminServerUndrain, kAdminServerRemove;
+extern const Command kAdminMemberList, kAdminMemberAdd, kAdminMemberRemove;
+extern const Command kAdminPartitionList, kAdminPartitionMove, kAdminPartitionLead;
 extern const Command kChunkFormat, kChunkInspect, kChunkVerify;
 extern const Command kConfigCheck, kConfigShow, kHelp;
 
@@ -25,6 +28,9 @@ constexpr const Command* kCommands[] = {
     &kClusterStart, &kClusterStatus, &kClusterStop, &kClusterKill, &kClusterRestart,
     &kClusterPause, &kClusterResume,
     &kMaster, &kChunkserver,
+    &kAdminServerList, &kAdminServerDrain, &kAdminServerUndrain, &kAdminServerRemove,
+    &kAdminMemberList, &kAdminMemberAdd, &kAdminMemberRemove,
+    &kAdminPartitionList, &kAdminPartitionMove, &kAdminPartitionLead,
     &kPut, &kGet, &kCat, &kAppend, &kLs, &kStat, &kMkdir, &kMv, &kRm, &kSeal,
     &kBenchAppend, &kBenchRead,
     &kBenchLimit, &kSim,

@@ -131,13 +131,13 @@ Task<Status> put(Demo& demo) {
 // What is missing now, as the masters and the process table see it.
 Task<Status> show_loss(Demo& demo) {
   CO_TRY(admin, Admin::create(demo.session.world, demo.session.invocation.config));
-  const auto entry = co_await admin->lookup(kPath);
+  const auto entry = co_await demo.session.client.stat(kPath);
   const auto info = co_await admin->cluster_info();
   if (!entry.ok() || !info.ok()) {
     co_await admin->stop();
     co_return entry.ok() ? info.error() : entry.error();
   }
-  const auto stream = co_await admin->stream(entry->entry().id());
+  const auto stream = co_await admin->stream(entry->entry.id);
   co_await admin->stop();
   if (!stream.ok()) {
     co_return stream.error();

@@ -12,6 +12,8 @@ Result<MasterServerOptions> master_part(Reactor& reactor, const DevOptions& opti
   out.data = options.directory + "/master-1";
   out.init = !reactor.env().files().exists(out.data + "/identity.toml");
   out.key = options.key;
+  out.founding.namespace_groups = static_cast<u32>(options.namespace_groups);
+  out.founding.stream_groups = static_cast<u32>(options.stream_groups);
   TRY(listen, env::parse_address(fmt::format("127.0.0.1:{}", options.master_port)));
   out.listen = listen;
   return out;

@@ -78,7 +78,9 @@ RoleProcess master_role(const LocalClusterOptions& options, const MasterPlan& pl
   if (fresh) {
     role.words.insert(role.words.end(),
                       {"--init", fmt::format("--node={}", index + 1),
-                       "--members=" + plan.members(), "--cluster-id=" + to_string(plan.cluster)});
+                       "--members=" + plan.members(), "--cluster-id=" + to_string(plan.cluster),
+                       fmt::format("--namespace-groups={}", options.namespace_groups),
+                       fmt::format("--stream-groups={}", options.stream_groups)});
   }
   return role;
 }
@@ -206,7 +208,8 @@ Status LocalCluster::await_ready(RoleProcess& role, StartedProcess& started) {
   // A master that was made once is opened from now on.
   std::erase_if(role.words, [](const std::string& word) {
     return word == "--init" || word.starts_with("--node=") || word.starts_with("--members=") ||
-           word.starts_with("--cluster-id=");
+           word.starts_with("--cluster-id=") || word.starts_with("--namespace-groups=") ||
+           word.starts_with("--stream-groups=");
   });
   return store();
 }

@@ -14,6 +14,8 @@ struct LocalClusterOptions {
   std::string directory;
   u64 masters = 3;
   u64 chunkservers = 3;
+  u64 namespace_groups = 2;
+  u64 stream_groups = 2;
   u64 racks = 0;             // 0: every chunkserver is a rack of its own
   bool memory = false;       // devices in memory instead of files
   u64 device_bytes = 0;
