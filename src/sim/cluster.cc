@@ -53,7 +53,11 @@ Task<Status> MasterHost::serve() {
   env::Env& env = reactor().env();
   if (!env.files().exists(kMasterFolder + "/identity.toml")) {
     master::Founding founding{
-        .cluster = {.high = 0x51, .low = 0x3a}, .node = raft::NodeId{index_ + 1}, .members = {}};
+        .cluster = {.high = 0x51, .low = 0x3a},
+        .node = raft::NodeId{index_ + 1},
+        .members = {},
+        .namespace_groups = options_.namespace_groups,
+        .stream_groups = options_.stream_groups};
     for (u32 i = 0; i < members_.size(); ++i) {
       founding.members.push_back({.node = raft::NodeId{i + 1}, .address = members_[i]});
     }

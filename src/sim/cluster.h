@@ -10,6 +10,7 @@
 #include "rpc/server.h"
 #include "sim/host.h"
 #include "sim/judge.h"
+#include "wire/partition.h"
 
 // A whole cluster of the real code on simulated nodes: masters, chunkservers, and hosts on which
 // clients run. Each process that cannot start tries again, as under a supervisor.
@@ -17,6 +18,8 @@ namespace pangu::sim {
 
 struct ClusterOptions {
   u32 masters = 1;
+  u32 namespace_groups = 2;
+  u32 stream_groups = 2;
   u32 chunkservers = 4;
   u32 racks = 4;  // chunkserver i stands in rack i mod racks
   u32 clients = 3;
@@ -37,7 +40,11 @@ class MasterHost final : public Host {
              const std::vector<env::Address>& members);
   ~MasterHost() override { halt(); }
   bool serving() const { return server_ != nullptr; }
-  bool leads() const { return serving() && master_->group().check_leader().ok(); }
+  // The root group.
+  bool leads() const {
+    master::Group* const root = serving() ? master_->group(wire::kRootGroup) : nullptr;
+    return root != nullptr && root->check_leader().ok();
+  }
   env::Address address() { return node().address(kPort); }
   master::Master& master() { return *master_; }
   Task<void> stop();
