@@ -3,6 +3,7 @@
 #include "app/admin.h"
 #include "app/command.h"
 #include "app/exit_code.h"
+#include "app/group_name.h"
 #include "app/health.h"
 #include "app/output.h"
 #include "app/report.h"
@@ -49,6 +50,25 @@ std::string device_text(const pb::ServerInfo& server) {
   return out;
 }
 
+std::string leads_text(const pb::ClusterInfoReply& info, u64 node) {
+  std::string out;
+  for (const pb::GroupStatus& group : info.groups()) {
+    if (group.info().leader() == node) {
+      out += (out.empty() ? "" : " ") + group_name(group.info().group());
+    }
+  }
+  return out.empty() ? "-" : out;
+}
+
+std::string masters_text(const pb::ClusterInfoReply& info) {
+  Table table({">MASTER", "ADDRESS", "LEADS"});
+  for (const pb::MasterNode& master : info.masters()) {
+    table.add({fmt::format("{}", master.node()), master.address(),
+               leads_text(info, master.node())});
+  }
+  return table.empty() ? "" : table.text() + "\n";
+}
+
 std::string status_text(const pb::ClusterInfoReply& info, const HealthReport& report) {
   std::string out = fmt::format("{}\n", to_string(report.health));
   for (const std::string& reason : report.reasons) {
@@ -64,8 +84,8 @@ std::string status_text(const pb::ClusterInfoReply& info, const HealthReport& re
                fmt::format("{}", space.chunks), format_size(space.free),
                format_size(space.capacity), device_text(server)});
   }
-  return fmt::format("{}\n{}\n{} files, {} directories, {} chunks; cluster {}, version {}\n", out,
-                     table.text(), info.files(), info.directories(), info.chunks(),
+  return fmt::format("{}\n{}{}\n{} files, {} directories, {} chunks; cluster {}, version {}\n",
+                     out, masters_text(info), table.text(), info.files(), info.directories(), info.chunks(),
                      to_string(wire::get(info.cluster())), info.version());
 }
 
@@ -94,7 +114,12 @@ std::string status_json(const pb::ClusterInfoReply& info, const HealthReport& re
   json.end_array().field("cluster", to_string(wire::get(info.cluster())));
   json.field("version", info.version()).field("files", u64{info.files()});
   json.field("directories", u64{info.directories()}).field("chunks", u64{info.chunks()});
-  json.key("servers").begin_array();
+  json.key("masters").begin_array();
+  for (const pb::MasterNode& master : info.masters()) {
+    json.begin_object().field("node", u64{master.node()}).field("address", master.address());
+    json.field("leads", leads_text(info, master.node())).end_object();
+  }
+  json.end_array().key("servers").begin_array();
   for (const pb::ServerInfo& server : info.servers()) {
     add_server(json, server);
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "app/group_name.h"
 #include "base/time.h"
 #include "base/units.h"
 #include "wire/proto.h"
@@ -67,6 +68,19 @@ std::string_view to_string(Health health) {
 
 HealthReport judge(const pb::ClusterInfoReply& info, u64 copies_max, u64 copies_min) {
   HealthReport report;
+  bool leaderless = false;
+  for (const pb::GroupStatus& group : info.groups()) {
+    if (group.info().leader() == 0) {
+      leaderless = true;
+      report.reasons.push_back(
+          fmt::format("group {} has no leader: {} of its masters must run and reach each other",
+                      group_name(group.info().group()), group.info().nodes_size() / 2 + 1));
+    } else if (group.missing_copies() > 0) {
+      report.reasons.push_back(fmt::format(
+          "{} chunks of group {} have fewer good copies than they should; they are being copied",
+          group.missing_copies(), group_name(group.info().group())));
+    }
+  }
   u64 usable = 0;
   for (const pb::ServerInfo& server : info.servers()) {
     usable += judge_server(server, report) ? 1 : 0;
@@ -78,7 +92,7 @@ HealthReport judge(const pb::ClusterInfoReply& info, u64 copies_max, u64 copies_
                     usable, copies_max, copies_min));
   }
   if (!report.reasons.empty()) {
-    report.health = usable < copies_min ? Health::failed : Health::degraded;
+    report.health = usable < copies_min || leaderless ? Health::failed : Health::degraded;
   }
   return report;
 }

@@ -45,7 +45,7 @@ bool ServerTable::adopt(const pb::ServerTableReply& table, Instant now) {
     record.set_server(info.server());
     record.set_address(info.address());
     record.set_rack(info.rack());
-    record.set_admin(info.admin());
+    record.set_admin(static_cast<u32>(info.admin()));
     for (const pb::DeviceInfo& device : info.devices()) {
       record::Device& out = *record.add_devices();
       out.set_high(device.device().high());
