@@ -5,6 +5,7 @@
 
 #include "env/sim/world.h"
 #include "master/server/master.h"
+#include "master/server/paths.h"
 #include "rpc/channel.h"
 #include "rpc/control.h"
 #include "rpc/server.h"
@@ -176,6 +177,9 @@ struct Rig {
         request.mutable_id()->set_first_unanswered(sequence);
       }
     }
+    if constexpr (requires { request.set_group(1); }) {
+      set_group(request, master.master->map());
+    }
     return run(client, sent<Reply>(*this, method, std::move(request), within));
   }
 
@@ -202,32 +206,64 @@ struct Rig {
       CHECK(reply->server() == server);
     }
   }
-  Result<pb::HeartbeatReply> heartbeat(u32 server, const pb::HeartbeatReply& done = {}) {
+  Result<pb::HeartbeatReply> heartbeat(u32 server) {
     pb::HeartbeatRequest request;
     request.set_server(server);
     request.set_address("10.0.0." + std::to_string(server) + ":7200");
     add_device(*request.mutable_devices(), server);
-    *request.mutable_deleted() = done.delete_chunks();
-    for (const pb::FinalizeOrder& order : done.finalize_chunks()) {
-      pb::ChunkOnDevice& finalized = *request.add_finalized();
-      *finalized.mutable_chunk() = order.chunk();
-      *finalized.mutable_device() = order.device();
-    }
     return call<pb::HeartbeatReply>(wire::Method::heartbeat, request);
   }
 
   // ---- shorthands ----
 
+  Result<pb::Place> place(const std::string& path, pb::Entry* found = nullptr) {
+    const auto ask = [this](pb::LookupRequest request) {
+      return call<pb::LookupReply>(wire::Method::lookup, std::move(request));
+    };
+    return place_of(master.master->map(), path, ask, found);
+  }
   Result<pb::CreateFileReply> create(const std::string& path, bool exclusive = true) {
     pb::CreateFileRequest request;
-    request.set_path(path);
+    TRY(where, place(path));
+    *request.mutable_place() = std::move(where);
     request.set_exclusive(exclusive);
     return call<pb::CreateFileReply>(wire::Method::create_file, request);
   }
-  Result<pb::LookupReply> lookup(const std::string& path) {
-    pb::LookupRequest request;
-    request.set_path(path);
-    return call<pb::LookupReply>(wire::Method::lookup, request);
+  Result<pb::MakeDirectoryReply> make(const std::string& path) {
+    pb::MakeDirectoryRequest request;
+    TRY(where, place(path));
+    *request.mutable_place() = std::move(where);
+    return call<pb::MakeDirectoryReply>(wire::Method::make_directory, request);
+  }
+  Result<pb::Entry> lookup(const std::string& path) {
+    pb::Entry found;
+    TRY_VOID(place(path, &found));
+    if (found.id() == 0) {
+      return Error(Code::kNotFound, path);
+    }
+    return found;
+  }
+  // A directory's way of being removed or renamed depends on what it is: `tree` asks the root.
+  Result<pb::RemoveReply> remove(const std::string& path, bool tree = false) {
+    pb::RemoveRequest request;
+    pb::Entry found;
+    TRY(where, place(path, &found));
+    *request.mutable_place() = std::move(where);
+    request.set_removes(found.id());
+    request.set_tree(tree);
+    request.set_group(tree ? wire::kRootGroup : 0);
+    return call<pb::RemoveReply>(wire::Method::remove, request);
+  }
+  Result<pb::RenameReply> rename(const std::string& from, const std::string& to) {
+    pb::RenameRequest request;
+    pb::Entry found;
+    TRY(from_place, place(from, &found));
+    TRY(to_place, place(to));
+    *request.mutable_from() = std::move(from_place);
+    *request.mutable_to() = std::move(to_place);
+    request.set_moves(found.id());
+    request.set_group(found.type() == pb::ENTRY_DIRECTORY ? wire::kRootGroup : 0);
+    return call<pb::RenameReply>(wire::Method::rename, request);
   }
   Result<pb::OpenForAppendReply> open_file(u64 file, u32 fresh = 2,
                                            std::vector<u32> exclude = {}) {
@@ -236,6 +272,10 @@ struct Rig {
     request.set_fresh_chunks(fresh);
     request.mutable_exclude_servers()->Assign(exclude.begin(), exclude.end());
     return call<pb::OpenForAppendReply>(wire::Method::open_for_append, request);
+  }
+  // The group of the root directory's entries.
+  Group& names() {
+    return *master.master->group(master.master->map().group_of_directory(wire::kRootDirectory));
   }
   Result<pb::ClusterInfoReply> info() {
     return call<pb::ClusterInfoReply>(wire::Method::cluster_info, pb::ClusterInfoRequest());

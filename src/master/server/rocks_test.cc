@@ -2,6 +2,7 @@
 
 #include "env/linux/test_world.h"
 #include "master/server/master.h"
+#include "master/server/paths.h"
 #include "runtime/await.h"
 #include "wire/control.pb.h"
 #include "wire/proto.h"
@@ -18,7 +19,8 @@ class Production {
   Production() {
     options.directory = folder.path() + "/master-1";
     boot();
-    CHECK(Master::init(*world, options.directory).ok());
+    // One group of names, so that what is counted is in one place.
+    CHECK(Master::init(*world, options.directory, {.namespace_groups = 1, .stream_groups = 1}).ok());
   }
   ~Production() {
     if (master) {
@@ -67,11 +69,18 @@ class Production {
     CHECK(reply.ParseFromString(answer.body));
     return reply;
   }
-  Result<pb::LookupReply> lookup(const std::string& path) {
-    pb::LookupRequest request;
-    request.set_path(path);
-    return call<pb::LookupReply>(wire::Method::lookup, request);
+  Result<pb::Place> place(const std::string& path, pb::Entry* found = nullptr) {
+    const auto ask = [this](const pb::LookupRequest& request) {
+      return call<pb::LookupReply>(wire::Method::lookup, request);
+    };
+    return test::place_of(master->map(), path, ask, found);
   }
+  Result<pb::Entry> lookup(const std::string& path) {
+    pb::Entry found;
+    TRY_VOID(place(path, &found));
+    return found.id() != 0 ? Result<pb::Entry>(found) : Error(Code::kNotFound, path);
+  }
+  Group& names() { return *master->group(wire::kFirstNamespaceGroup); }
 
   env::TemporaryDirectory folder;
   MasterOptions options;
@@ -83,11 +92,14 @@ class Production {
 
 std::string file_name(int i) { return "/d" + std::to_string(i % 10) + "/file-" + std::to_string(i); }
 
-Task<void> make_files(Production& p, u64 client, int first, int step) {
+Task<void> make_files(Production& p, const std::vector<pb::Place>& directories, u64 client,
+                      int first, int step) {
   u64 sequence = 0;
   for (int i = first; i < kFiles; i += step) {
     pb::CreateFileRequest request;
-    request.set_path(file_name(i));
+    *request.mutable_place() = directories[static_cast<size_t>(i % 10)];
+    request.mutable_place()->set_name(fmt::format("file-{}", i));
+    request.set_group(wire::kFirstNamespaceGroup);
     request.set_exclusive(true);
     wire::set(*request.mutable_id()->mutable_client(), Uuid{.high = 1, .low = client});
     request.mutable_id()->set_sequence(++sequence);
@@ -97,11 +109,11 @@ Task<void> make_files(Production& p, u64 client, int first, int step) {
   }
 }
 
-Task<void> make_in_parallel(Production& p, int clients) {
+Task<void> make_in_parallel(Production& p, const std::vector<pb::Place>& directories, int clients) {
   Gate gate;
   for (int i = 0; i < clients; ++i) {
     gate.spawn(*p.reactor, "client", TaskClass::foreground,
-               make_files(p, static_cast<u64>(i) + 100, i, clients));
+               make_files(p, directories, static_cast<u64>(i) + 100, i, clients));
   }
   co_await gate.close();
 }
@@ -109,12 +121,17 @@ Task<void> make_in_parallel(Production& p, int clients) {
 void make_all(Production& p) {
   for (int i = 0; i < 10; ++i) {
     pb::MakeDirectoryRequest request;
-    request.set_path("/d" + std::to_string(i));
+    *request.mutable_place() = *p.place("/d" + std::to_string(i));
+    request.set_group(wire::kFirstNamespaceGroup);
     wire::set(*request.mutable_id()->mutable_client(), Uuid{.high = 1, .low = 1});
     request.mutable_id()->set_sequence(static_cast<u64>(i) + 1);
     ASSERT_TRUE(p.call<pb::MakeDirectoryReply>(wire::Method::make_directory, request).ok());
   }
-  run_blocking(*p.reactor, make_in_parallel(p, 100));
+  std::vector<pb::Place> directories;
+  for (int i = 0; i < 10; ++i) {
+    directories.push_back(*p.place(fmt::format("/d{}/any", i)));
+  }
+  run_blocking(*p.reactor, make_in_parallel(p, directories, 100));
 }
 
 void expect_all(Production& p) {
@@ -134,20 +151,21 @@ TEST(MasterOnRocksDb, TenThousandFilesSurviveARestart) {
   make_all(p);
   p.stop();
   ASSERT_TRUE(p.open().ok());
-  EXPECT_EQ(p.master->group().counters().applied, 0u);
+  EXPECT_EQ(p.names().counters().applied, 0u);
   expect_all(p);
   // The cache was cold and is small: disk reads happened, none of them on the reactor.
-  EXPECT_GT(p.master->group().counters().queries_in_background, 10u);
+  EXPECT_GT(p.names().counters().queries_in_background, 10u);
   // Commands too can need what is not in memory.
   pb::RenameRequest rename;
   for (int i = 0; i < 50; ++i) {
-    rename.set_from(file_name(i * 200));
-    rename.set_to("/moved-" + std::to_string(i));
+    *rename.mutable_from() = *p.place(file_name(i * 200));
+    *rename.mutable_to() = *p.place("/moved-" + std::to_string(i));
+    rename.set_group(wire::kFirstNamespaceGroup);
     wire::set(*rename.mutable_id()->mutable_client(), Uuid{.high = 1, .low = 7});
     rename.mutable_id()->set_sequence(static_cast<u64>(i) + 1);
     ASSERT_TRUE(p.call<pb::RenameReply>(wire::Method::rename, rename).ok());
   }
-  EXPECT_GT(p.master->group().counters().applied_in_background, 0u);
+  EXPECT_GT(p.names().counters().applied_in_background, 0u);
 }
 
 TEST(MasterOnRocksDb, AKilledMasterReplaysItsLog) {
@@ -155,11 +173,11 @@ TEST(MasterOnRocksDb, AKilledMasterReplaysItsLog) {
   p.options.rocks.write_buffer_bytes = 256 * kKiB;  // so that RocksDB flushes by itself, too
   ASSERT_TRUE(p.open().ok());
   make_all(p);
-  const u64 hash = *content_hash(*p.master->group().kv().blocking_view());
+  const u64 hash = *content_hash(*p.names().kv().blocking_view());
   p.kill();
   ASSERT_TRUE(p.open().ok());
-  EXPECT_GT(p.master->group().counters().applied, 0u);
-  EXPECT_EQ(*content_hash(*p.master->group().kv().blocking_view()), hash);
+  EXPECT_GT(p.names().counters().applied, 0u);
+  EXPECT_EQ(*content_hash(*p.names().kv().blocking_view()), hash);
   expect_all(p);
 }
 
@@ -176,7 +194,7 @@ TEST(MasterOnRocksDb, TheLogIsCutAfterAFlush) {
   make_all(p);
   const std::string log = p.options.directory + "/log";
   EXPECT_GT(p.world->files().list(log)->size(), 10u);
-  EXPECT_TRUE(run_blocking(*p.reactor, p.master->group().flush()).ok());
+  EXPECT_TRUE(run_blocking(*p.reactor, p.names().flush()).ok());
   // Segments go in the background.
   for (int i = 0; i < 500 && p.world->files().list(log)->size() > 2; ++i) {
     run_blocking(*p.reactor, pause());
