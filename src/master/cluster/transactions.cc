@@ -185,8 +185,10 @@ Task<void> Transactions::finish_all(record::TxnId id, std::vector<u64> groups, b
     }
   }
   if (finished.done_size() > 0 && leads()) {
-    co_await group_.execute(static_cast<u32>(InternalMethod::finished), finished.SerializeAsString(),
-                            {}, group_.reactor().now() + kPatience);
+    auto outcome = co_await group_.execute(static_cast<u32>(InternalMethod::finished),
+                                           finished.SerializeAsString(), {},
+                                           group_.reactor().now() + kPatience);
+    static_cast<void>(outcome);  // else finish_loop() does it
   }
 }
 
@@ -323,8 +325,10 @@ Task<void> Transactions::resolve(record::TxnId id) {
   finish.set_commit(answer->state() == record::TransactionStatusReply::COMMITTED);
   LOG_INFO("group {}: transaction {}/{}/{} was left prepared; it is {}", group_.id().value(),
            id.group(), id.term(), id.number(), finish.commit() ? "committed" : "aborted");
-  co_await group_.execute(static_cast<u32>(InternalMethod::finish), finish.SerializeAsString(), {},
-                          group_.reactor().now() + kPatience);
+  auto outcome = co_await group_.execute(static_cast<u32>(InternalMethod::finish),
+                                         finish.SerializeAsString(), {},
+                                         group_.reactor().now() + kPatience);
+  static_cast<void>(outcome);  // else it is asked again
 }
 
 // ---- messages ----

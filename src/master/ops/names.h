@@ -2,9 +2,12 @@
 #include <optional>
 
 #include "master/ops/common.h"
+#include "wire/path.h"
 
 // What the changes of the namespace share: looking before planning, and waiting for locks.
 namespace pangu::master::ops {
+
+using wire::check_name;
 
 // What stands at a place, as this copy knows it now.
 struct Seen {

@@ -102,8 +102,10 @@ Task<void> Master::found_map() {
   request.mutable_id()->set_sequence(1);
   request.mutable_id()->set_first_unanswered(1);
   *request.mutable_found() = map_.get();
-  co_await root->execute(static_cast<u32>(wire::Method::change_map), request.SerializeAsString(), {},
-                         reactor_.now() + kPatience);
+  auto written = co_await root->execute(static_cast<u32>(wire::Method::change_map),
+                                        request.SerializeAsString(), {},
+                                        reactor_.now() + kPatience);
+  static_cast<void>(written);  // else it is tried again
 }
 
 // Namespace groups keep a copy: freeing a tree needs to know whose its directories are.
@@ -115,8 +117,10 @@ Task<void> Master::spread_map() {
         group->meta().map_version() >= map_.get().version()) {
       continue;
     }
-    co_await group->execute(static_cast<u32>(InternalMethod::update_map),
-                            map_.get().SerializeAsString(), {}, reactor_.now() + kPatience);
+    auto told = co_await group->execute(static_cast<u32>(InternalMethod::update_map),
+                                        map_.get().SerializeAsString(), {},
+                                        reactor_.now() + kPatience);
+    static_cast<void>(told);  // else it is told again
   }
 }
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/key_values.h"
+#include "raft/core/configuration.h"
 #include "wire/partition.h"
 
 namespace pangu::master {

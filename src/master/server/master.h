@@ -49,7 +49,7 @@ struct MasterOptions {
   Duration balance_after = seconds(5);
 };
 
-class Master final : private GroupCalls::Local, private Group::ServerSource {
+class Master final : public GroupCalls::Local, public Group::ServerSource {
  public:
   // Makes a data folder for a master that begins a cluster, or joins one, and returns the cluster's
   // id. Every founding master is given the same cluster, members and numbers of groups, and a node
