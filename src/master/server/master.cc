@@ -215,8 +215,8 @@ Task<Status> Master::open_group(u64 id, std::vector<raft::NodeId> founders) {
       .cluster = cluster(),
       .kind = kind_of(id),
       .index = index_of(id),
-      .stream_groups = founding_.stream_groups,
       .namespace_groups = founding_.namespace_groups,
+      .stream_groups = founding_.stream_groups,
       .map = founding_map(cluster(), founding_.namespace_groups, founding_.stream_groups)};
   raft::Configuration configuration;
   configuration.voters = std::move(founders);
