@@ -28,7 +28,7 @@ Status run_mv(Invocation& invocation) { return run_with_client(invocation, move)
 
 Task<Status> remove(Session session) {
   const std::vector<std::string>& paths = session.args().arguments();
-  client::RemoveCount sum;
+  u64 files = 0, directories = 0, trees = 0;
   for (size_t i = 0; i < paths.size(); ++i) {
     const auto removed =
         co_await session.client.remove(paths[i], session.args().toggle("recursive"));
@@ -37,12 +37,15 @@ Task<Status> remove(Session session) {
       co_return removed.error();
     }
     if (removed.ok()) {
-      sum.files += removed->files;
-      sum.directories += removed->directories;
+      files += *removed == client::Removed::file ? 1 : 0;
+      directories += *removed == client::Removed::empty_directory ? 1 : 0;
+      trees += *removed == client::Removed::tree ? 1 : 0;
     }
   }
   if (session.invocation.verbose()) {
-    co_return print(fmt::format("{} files, {} directories\n", sum.files, sum.directories));
+    co_return print(fmt::format("{} files, {} empty directories, {} directories with what was in "
+                                "them\n",
+                                files, directories, trees));
   }
   co_return ok_status();
 }

@@ -15,6 +15,7 @@ enum class ChunkState : u8 { open, sealed, dropped };
 struct Replica {
   Location location;
   bool suspect = false;  // short or closed: last choice for reading
+  bool operator==(const Replica&) const = default;
 };
 
 struct ChunkPlace {

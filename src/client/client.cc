@@ -41,6 +41,36 @@ std::string_view state_name(pb::ServerState state) {
       return "unknown";
   }
 }
+std::string_view kind_name(pb::GroupKind kind) {
+  switch (kind) {
+    case pb::GROUP_ROOT:
+      return "root";
+    case pb::GROUP_NAMESPACE:
+      return "namespace";
+    case pb::GROUP_STREAM:
+      return "streams";
+    default:
+      return "unknown";
+  }
+}
+GroupSummary read_group(const pb::GroupStatus& in) {
+  return {.group = in.info().group(),
+          .kind = std::string(kind_name(in.info().kind())),
+          .index = in.info().index(),
+          .nodes = {in.info().nodes().begin(), in.info().nodes().end()},
+          .leader = in.info().leader(),
+          .term = in.term(),
+          .commit_index = in.commit_index(),
+          .applied_index = in.applied_index(),
+          .commands_applied = in.commands_applied(),
+          .files = in.files(),
+          .directories = in.directories(),
+          .chunks = in.chunks(),
+          .log_bytes = in.log_bytes(),
+          .missing_copies = in.missing_copies(),
+          .waiting_orders = in.waiting_orders(),
+          .waiting_messages = in.waiting_messages()};
+}
 ServerSummary read_server(const pb::ServerInfo& in) {
   ServerSummary out{.server = {in.server()},
                     .address = in.address(),
@@ -90,46 +120,46 @@ Result<std::unique_ptr<Client>> Client::with_links(Reactor& reactor, ClientOptio
       std::make_shared<ClientCore>(reactor, options, std::move(links), std::move(masters))));
 }
 
+ClientCore& core_of(Client& client) {
+  return *client.core_;
+}
+
 Task<Result<std::unique_ptr<Client>>> Client::open(Reactor& reactor, ClientOptions options) {
   auto links = std::make_unique<ChannelLinks>(reactor, options);
   CO_TRY(client, with_links(reactor, options, std::move(links)));
-  // Finds a master that answers, and learns where the servers are.
+  // Finds a master that answers. Where the servers are is learned while the caller goes on.
   ClientCore& core = *client->core_;
-  auto reply = co_await core.meta.ask<pb::ClusterInfoReply>(
-      wire::Method::cluster_info, pb::ClusterInfoRequest{}, core.op_deadline());
-  if (!reply.ok()) {
+  auto ready = co_await core.meta.ensure_map(core.op_deadline());
+  if (!ready.ok()) {
     co_await client->stop();
-    co_return std::move(reply).error();
+    co_return std::move(ready).error();
   }
-  core.servers.learn_all(reply->servers());
+  core.refresh_servers_soon();
   co_return std::move(client);
 }
 
 Task<Result<Entry>> Client::create(std::string path, CreateOptions options) {
-  pb::CreateFileRequest request;
-  request.set_path(path);
-  request.set_exclusive(options.exclusive);
-  write_options(options.file, *request.mutable_options());
-  auto reply = co_await core_->meta.change<pb::CreateFileReply>(
-      wire::Method::create_file, std::move(request), core_->op_deadline());
-  if (!reply.ok()) {
-    co_return std::move(reply).error().within(path);
+  const std::shared_ptr<ClientCore> core = core_;
+  pb::FileOptions file;
+  write_options(options.file, file);
+  auto entry = co_await core->names.create_file(std::move(path), std::move(file),
+                                                options.exclusive, core->op_deadline());
+  if (!entry.ok()) {
+    co_return std::move(entry).error();
   }
-  co_return read_entry(reply->entry());
+  co_return read_entry(*entry);
 }
 
 Task<Result<Entry>> Client::lookup_file(std::string path) {
-  pb::LookupRequest request;
-  request.set_path(path);
-  auto reply = co_await core_->meta.ask<pb::LookupReply>(wire::Method::lookup, std::move(request),
-                                                         core_->op_deadline());
-  if (!reply.ok()) {
-    co_return std::move(reply).error().within(path);
+  const std::shared_ptr<ClientCore> core = core_;
+  auto entry = co_await core->names.lookup(path, core->op_deadline());
+  if (!entry.ok()) {
+    co_return std::move(entry).error();
   }
-  if (reply->entry().type() == pb::ENTRY_DIRECTORY) {
-    co_return Error(Code::kIsDirectory, path);
+  if (entry->type() == pb::ENTRY_DIRECTORY) {
+    co_return Error(Code::kIsDirectory, fmt::format("'{}' is a directory", path));
   }
-  co_return read_entry(reply->entry());
+  co_return read_entry(*entry);
 }
 
 Task<Result<std::unique_ptr<Writer>>> Client::open_for_append(std::string path,
@@ -137,7 +167,8 @@ Task<Result<std::unique_ptr<Writer>>> Client::open_for_append(std::string path,
   const std::shared_ptr<ClientCore> core = core_;
   Result<Entry> entry = Error(Code::kNotFound);
   if (options.create) {
-    entry = co_await create(path, {.file = options.file, .exclusive = false});
+    const CreateOptions create_options{.file = options.file, .exclusive = false};
+    entry = co_await create(path, create_options);
   } else {
     entry = co_await lookup_file(path);
   }
@@ -145,8 +176,10 @@ Task<Result<std::unique_ptr<Writer>>> Client::open_for_append(std::string path,
     co_return std::move(entry).error();
   }
   const FileId file{entry->id};
-  auto opened =
-      co_await open_stream(*core, path, file, {.fresh_chunks = 1 + core->options.spare_chunks});
+  pb::FileOptions file_options;
+  write_options(entry->options, file_options);
+  const TakeoverGoal goal{.fresh_chunks = 1 + core->options.spare_chunks};
+  auto opened = co_await open_stream(*core, path, file, std::move(file_options), goal);
   if (!opened.ok()) {
     co_return std::move(opened).error();
   }
@@ -170,19 +203,17 @@ Task<Result<std::unique_ptr<Reader>>> Client::open_for_read(std::string path) {
 
 Task<Result<FileInfo>> Client::stat(std::string path) {
   const std::shared_ptr<ClientCore> core = core_;
-  pb::LookupRequest request;
-  request.set_path(path);
-  auto reply = co_await core->meta.ask<pb::LookupReply>(wire::Method::lookup, std::move(request),
-                                                        core->op_deadline());
-  if (!reply.ok()) {
-    co_return std::move(reply).error().within(path);
+  auto entry = co_await core->names.lookup(path, core->op_deadline());
+  if (!entry.ok()) {
+    co_return std::move(entry).error();
   }
-  FileInfo out{.entry = read_entry(reply->entry())};
+  FileInfo out{.entry = read_entry(*entry)};
   if (out.entry.type == EntryType::directory) {
     co_return out;
   }
   const auto view = core->streams->get(FileId{out.entry.id});
-  auto refreshed = co_await refresh_length(*core, view, core->op_deadline());
+  auto refreshed =
+      co_await refresh_length(*core, view, view->settled_length(), 1, core->op_deadline());
   if (!refreshed.ok()) {
     co_return std::move(refreshed).error().within(path);
   }
@@ -193,14 +224,11 @@ Task<Result<FileInfo>> Client::stat(std::string path) {
 }
 
 Task<Result<ListPage>> Client::list(std::string path, std::string after, u32 limit) {
-  pb::ListRequest request;
-  request.set_path(path);
-  request.set_after(after);
-  request.set_limit(limit);
-  auto reply = co_await core_->meta.ask<pb::ListReply>(wire::Method::list, std::move(request),
-                                                       core_->op_deadline());
+  const std::shared_ptr<ClientCore> core = core_;
+  auto reply = co_await core->names.list(std::move(path), std::move(after), limit,
+                                         core->op_deadline());
   if (!reply.ok()) {
-    co_return std::move(reply).error().within(path);
+    co_return std::move(reply).error();
   }
   ListPage out{.more = reply->more()};
   for (const pb::Entry& entry : reply->entries()) {
@@ -210,39 +238,25 @@ Task<Result<ListPage>> Client::list(std::string path, std::string after, u32 lim
 }
 
 Task<Result<Entry>> Client::make_directory(std::string path, bool parents) {
-  pb::MakeDirectoryRequest request;
-  request.set_path(path);
-  request.set_parents(parents);
-  auto reply = co_await core_->meta.change<pb::MakeDirectoryReply>(
-      wire::Method::make_directory, std::move(request), core_->op_deadline());
-  if (!reply.ok()) {
-    co_return std::move(reply).error().within(path);
+  const std::shared_ptr<ClientCore> core = core_;
+  auto entry =
+      co_await core->names.make_directory(std::move(path), parents, core->op_deadline());
+  if (!entry.ok()) {
+    co_return std::move(entry).error();
   }
-  co_return read_entry(reply->entry());
+  co_return read_entry(*entry);
 }
 
 Task<Status> Client::rename(std::string from, std::string to) {
-  pb::RenameRequest request;
-  request.set_from(from);
-  request.set_to(to);
-  auto reply = co_await core_->meta.change<pb::RenameReply>(
-      wire::Method::rename, std::move(request), core_->op_deadline());
-  if (!reply.ok()) {
-    co_return std::move(reply).error().within(fmt::format("renaming {} to {}", from, to));
-  }
-  co_return ok_status();
+  const std::shared_ptr<ClientCore> core = core_;
+  Status done = co_await core->names.rename(std::move(from), std::move(to), core->op_deadline());
+  co_return done;
 }
 
-Task<Result<RemoveCount>> Client::remove(std::string path, bool recursive) {
-  pb::RemoveRequest request;
-  request.set_path(path);
-  request.set_recursive(recursive);
-  auto reply = co_await core_->meta.change<pb::RemoveReply>(
-      wire::Method::remove, std::move(request), core_->op_deadline());
-  if (!reply.ok()) {
-    co_return std::move(reply).error().within(path);
-  }
-  co_return RemoveCount{.files = reply->files(), .directories = reply->directories()};
+Task<Result<Removed>> Client::remove(std::string path, bool recursive) {
+  const std::shared_ptr<ClientCore> core = core_;
+  auto removed = co_await core->names.remove(std::move(path), recursive, core->op_deadline());
+  co_return removed;
 }
 
 Task<Result<u64>> Client::seal(std::string path) {
@@ -251,7 +265,11 @@ Task<Result<u64>> Client::seal(std::string path) {
   if (!entry.ok()) {
     co_return std::move(entry).error();
   }
-  auto sealed = co_await open_stream(*core, path, FileId{entry->id}, {.seal = true});
+  pb::FileOptions file_options;
+  write_options(entry->options, file_options);
+  const TakeoverGoal goal{.seal = true};
+  auto sealed =
+      co_await open_stream(*core, path, FileId{entry->id}, std::move(file_options), goal);
   if (!sealed.ok()) {
     co_return std::move(sealed).error();
   }
@@ -260,8 +278,10 @@ Task<Result<u64>> Client::seal(std::string path) {
 
 Task<Result<ClusterSummary>> Client::cluster_info() {
   const std::shared_ptr<ClientCore> core = core_;
+  // The root has to ask all the others.
+  const Target target{.group = wire::kRootGroup, .patience = core->options.master_timeout};
   auto reply = co_await core->meta.ask<pb::ClusterInfoReply>(
-      wire::Method::cluster_info, pb::ClusterInfoRequest{}, core->op_deadline());
+      target, wire::Method::cluster_info, pb::ClusterInfoRequest{}, core->op_deadline());
   if (!reply.ok()) {
     co_return std::move(reply).error();
   }
@@ -273,6 +293,12 @@ Task<Result<ClusterSummary>> Client::cluster_info() {
                      .chunks = reply->chunks()};
   for (const pb::ServerInfo& server : reply->servers()) {
     out.servers.push_back(read_server(server));
+  }
+  for (const pb::MasterNode& master : reply->masters()) {
+    out.masters.push_back({.node = master.node(), .address = master.address()});
+  }
+  for (const pb::GroupStatus& group : reply->groups()) {
+    out.groups.push_back(read_group(group));
   }
   co_return out;
 }

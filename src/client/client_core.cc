@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/reached.h"
 #include "client/append_pipeline.h"
 #include "client/stream_cache.h"
 
@@ -30,7 +31,10 @@ ClientCore::ClientCore(Reactor& on, const ClientOptions& how, std::unique_ptr<Li
       options(how),
       links(std::move(over)),
       servers(how.suspect_time),
-      meta(on, *links, std::move(masters), random_uuid(on.env()), how.master_timeout, counters),
+      meta(on, *links, std::move(masters), random_uuid(on.env()), options, counters),
+      resolver(on, gate, meta, counters, how.ways_cached),
+      names(on, meta, resolver),
+      stream_questions(on, gate, meta, counters),
       committed(*this, how.committed_delay),
       streams(std::make_unique<StreamCache>(how.cached_streams)),
       window(how.window_bytes) {}
@@ -62,8 +66,9 @@ Task<Result<rpc::Response>> ClientCore::call_server(ServerId server, wire::Metho
 
 Task<Status> ClientCore::refresh_servers() {
   servers_refreshed_ = now();
-  auto reply = co_await meta.ask<pb::ClusterInfoReply>(
-      wire::Method::cluster_info, pb::ClusterInfoRequest{}, now() + options.master_timeout);
+  auto reply = co_await ask_group<pb::ServerTableReply>(
+      wire::kRootGroup, wire::Method::server_table, pb::ServerTableRequest{},
+      now() + options.master_timeout);
   if (!reply.ok()) {
     co_return std::move(reply).error();
   }
@@ -77,6 +82,7 @@ Task<void> ClientCore::refresh_servers_quietly() {
     LOG_INFO("addresses of servers: {}", done.error().message());
   }
   refreshing_servers_ = false;
+  servers_known_.wake_all();
 }
 
 void ClientCore::refresh_servers_soon() {
@@ -92,8 +98,14 @@ Task<void> ClientCore::locate(std::vector<ChunkPlace> chunks) {
   for (const ChunkPlace& chunk : chunks) {
     for (const Replica& replica : chunk.replicas) {
       if (!servers.address(replica.location.server)) {
-        auto done = co_await refresh_servers();
-        (void)done;  // a server without an address fails its calls, with that reason
+        // A server without an address fails its calls, with that reason.
+        if (!refreshing_servers_) {
+          refreshing_servers_ = true;
+          co_await refresh_servers_quietly();
+        } else {
+          REACHED("client: somebody else asks already where the servers are");
+          co_await servers_known_.wait(op_deadline());
+        }
         co_return;
       }
     }
@@ -116,6 +128,7 @@ void ClientCore::tell_of_writers(StreamView& view) {
 
 Task<void> ClientCore::stop() {
   stopping = true;
+  meta.stop();
   committed.flush();
   for (const auto& each : pipelines_) {
     if (const auto pipeline = each.lock()) {

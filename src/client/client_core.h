@@ -6,7 +6,10 @@
 #include "client/committed_sender.h"
 #include "client/links.h"
 #include "client/meta_client.h"
+#include "client/namespace_ops.h"
+#include "client/path_resolver.h"
 #include "client/server_directory.h"
+#include "client/stream_questions.h"
 #include "pangu/counters.h"
 #include "pangu/options.h"
 #include "runtime/sync.h"
@@ -16,6 +19,7 @@
 namespace pangu::client {
 
 class AppendPipeline;
+class Client;
 class StreamCache;
 class StreamView;
 
@@ -45,11 +49,14 @@ struct ClientCore {
   std::unique_ptr<Links> links;
   ClientCounters counters;
   ServerDirectory servers;
+  Gate gate;
   MetaClient meta;
+  PathResolver resolver;
+  NamespaceOps names;
+  StreamQuestions stream_questions;
   CommittedSender committed;
   std::unique_ptr<StreamCache> streams;
   Semaphore window;
-  Gate gate;
   bool stopping = false;
 
   Instant now() { return reactor.now(); }
@@ -86,6 +93,33 @@ struct ClientCore {
     return out;
   }
 
+  // For programs that operate a cluster (src/app), and for what goes to one group whatever happens:
+  // a question to the group's leader, a change by it (exactly once), and one call to one process.
+  // Masters' groups are numbered by wire/partition.h. Errors: client/meta_client.h.
+  template <class Reply, class Request>
+  Task<Result<Reply>> ask_group(u64 group, wire::Method method, Request request,
+                                Instant deadline) {
+    return meta.ask<Reply>({.group = group}, method, std::move(request), deadline);
+  }
+  template <class Reply, class Request>
+  Task<Result<Reply>> change_group(u64 group, wire::Method method, Request request,
+                                   Instant deadline) {
+    return meta.change<Reply>({.group = group}, method, std::move(request), deadline);
+  }
+  template <class Reply, class Request>
+  Task<Result<Reply>> call_process(env::Address to, wire::Method method, Request request,
+                                   Instant deadline) {
+    return meta.call_process<Reply>(to, method, std::move(request), deadline);
+  }
+  // A change by the group that has the file's stream.
+  template <class Reply, class Request>
+  Task<Result<Reply>> change_stream(FileId file, wire::Method method, Request request,
+                                    Instant deadline) {
+    request.set_file(file.number);
+    return change_group<Reply>(PartitionMap::group_of_file(file), method, std::move(request),
+                               deadline);
+  }
+
   // Asks the master for servers of these chunks that the directory does not know.
   Task<void> locate(std::vector<ChunkPlace> chunks);
   // Asks the master for all addresses again, in the background, at most once a second: a server
@@ -103,7 +137,12 @@ struct ClientCore {
   Task<void> refresh_servers_quietly();
   Instant servers_refreshed_;
   bool refreshing_servers_ = false;
+  WaitList servers_known_;
   std::vector<std::weak_ptr<AppendPipeline>> pipelines_;
 };
+
+// What a client is made of, for src/app's commands that operate a cluster. Lives as long as the
+// client.
+ClientCore& core_of(Client& client);
 
 }  // namespace pangu::client

@@ -173,9 +173,9 @@ TEST_F(FailureTest, WithoutTheMasterItStaysWithTheReplicasItHas) {
 }
 
 TEST_F(FailureTest, AReplicaThatComesBackIsCaughtUpWhenThereIsNowhereToGo) {
-  cluster.master().no_placement = false;
+  cluster.master().streams().no_placement = false;
   open("/a");
-  cluster.master().no_placement = true;
+  cluster.master().streams().no_placement = true;
   append_ok(1000);
   const u32 lost = server_of(0, 0);
   cluster.faults(lost).down = true;

@@ -10,7 +10,6 @@ namespace {
 Task<Status> seal_at_once(ClientCore& core, FileId file, Epoch epoch, u64 end,
                           std::vector<ChunkPlace> fresh, Instant deadline) {
   pb::SealFileRequest request;
-  request.set_file(file.number);
   request.set_epoch(epoch.number);
   for (const ChunkPlace& chunk : fresh) {
     pb::Decision& decision = *request.add_decisions();
@@ -18,8 +17,8 @@ Task<Status> seal_at_once(ClientCore& core, FileId file, Epoch epoch, u64 end,
     decision.set_dropped(true);
     decision.set_base(end);
   }
-  auto reply = co_await core.meta.change<pb::SealFileReply>(wire::Method::seal_file,
-                                                            std::move(request), deadline);
+  auto reply = co_await core.change_stream<pb::SealFileReply>(file, wire::Method::seal_file,
+                                                              std::move(request), deadline);
   if (!reply.ok()) {
     co_return std::move(reply).error();
   }
@@ -29,16 +28,16 @@ Task<Status> seal_at_once(ClientCore& core, FileId file, Epoch epoch, u64 end,
 }  // namespace
 
 Task<Result<TakeoverResult>> open_stream(ClientCore& core, std::string path, FileId file,
-                                         TakeoverGoal goal) {
+                                         pb::FileOptions options, TakeoverGoal goal) {
   const Instant deadline = core.op_deadline();
   pb::OpenForAppendRequest request;
-  request.set_file(file.number);
+  *request.mutable_options() = options;
   request.set_fresh_chunks(goal.seal ? 1 : goal.fresh_chunks);
   for (const ServerId server : core.servers.suspects(core.now())) {
     request.add_exclude_servers(server.number);
   }
-  auto reply = co_await core.meta.change<pb::OpenForAppendReply>(wire::Method::open_for_append,
-                                                                 std::move(request), deadline);
+  auto reply = co_await core.change_stream<pb::OpenForAppendReply>(
+      file, wire::Method::open_for_append, std::move(request), deadline);
   if (!reply.ok()) {
     co_return std::move(reply).error().within(path);
   }

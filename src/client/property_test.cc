@@ -82,28 +82,34 @@ class Life {
     }
     cluster_.network().loss = 0;
   }
+  // 0: the master
+  FakeFaults& faults(u32 id) { return id == 0 ? cluster_.master_faults() : cluster_.faults(id); }
   void heal(u32 id) {
-    cluster_.faults(id) = FakeFaults{};
-    cluster_.thaw(id);
+    faults(id) = FakeFaults{};
+    if (id == 0) {
+      cluster_.thaw_master(1);
+    } else {
+      cluster_.thaw(id);
+    }
   }
 
   Task<void> fail_at_random() {
     while (!stopping_) {
       co_await sleep_for(microseconds(static_cast<i64>(prng_.below(60'000))));
       const u32 id = static_cast<u32>(prng_.below(cluster_.servers() + 1));
-      FakeFaults& faults = cluster_.faults(id);
+      FakeFaults& faults_of_it = faults(id);
       switch (prng_.below(10)) {
         case 0:
-          faults.down = true;
+          faults_of_it.down = true;
           break;
         case 1:
-          faults.silent = true;
+          faults_of_it.silent = true;
           break;
         case 2:
-          faults.frozen = true;
+          faults_of_it.frozen = true;
           break;
         case 3:
-          faults.slow = microseconds(static_cast<i64>(prng_.below(20'000)));
+          faults_of_it.slow = microseconds(static_cast<i64>(prng_.below(20'000)));
           break;
         case 4:
           refuse_some(id);

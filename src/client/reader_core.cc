@@ -17,7 +17,7 @@ namespace {
 // The units of one piece fit into one frame even when it begins inside a unit.
 constexpr u32 kPieceBytes = (wire::kRunUnitsMax - 1) * wire::kUnitDataMax;
 constexpr size_t kPiecesAtOnce = 4;
-constexpr u32 kListLimit = 64;
+constexpr u32 kAheadMax = 8;
 constexpr Duration kRoundPause = milliseconds(20);
 constexpr Duration kRoundPauseMax = milliseconds(500);
 constexpr Duration kWatchFirst = milliseconds(20);
@@ -42,14 +42,21 @@ u64 ReaderCore::see() {
 
 Task<Result<u64>> ReaderCore::length() {
   const auto self = shared_from_this();
-  CO_TRY_VOID(check_usable());
-  if (!view_->sealed()) {
-    auto done = co_await refresh_length(*core_, view_, core_->op_deadline());
-    if (!done.ok()) {
-      co_return std::move(done).error().within(path_);
-    }
-  }
+  CO_TRY_VOID(co_await refresh(view_->settled_length()));
   co_return see();
+}
+
+// How long the file is, and by the way where its chunks from `from` on are.
+Task<Status> ReaderCore::refresh(u64 from) {
+  CO_TRY_VOID(check_usable());
+  if (view_->sealed()) {
+    co_return ok_status();
+  }
+  auto done = co_await refresh_length(*core_, view_, from, ahead_, core_->op_deadline());
+  if (!done.ok()) {
+    co_return std::move(done).error().within(path_);
+  }
+  co_return ok_status();
 }
 
 Task<Result<u64>> ReaderCore::read(u64 offset, MutableBytes into) {
@@ -58,15 +65,20 @@ Task<Result<u64>> ReaderCore::read(u64 offset, MutableBytes into) {
   if (into.empty()) {
     co_return u64{0};
   }
+  const bool sequential = offset == sequential_next_;
+  if (!sequential) {
+    ahead_ = 1;
+  }
   if (offset + into.size() > see() || offset + into.size() < offset) {
-    CO_TRY_VOID(co_await length());
+    const u64 from = view_->find(offset) ? view_->settled_length() : offset;
+    CO_TRY_VOID(co_await refresh(from));
+    see();
   }
   if (offset >= seen_) {
     co_return u64{0};
   }
   const u64 count = std::min<u64>(into.size(), seen_ - offset);
   const MutableBytes wanted = into.first(count);
-  const bool sequential = offset == sequential_next_;
   sequential_next_ = offset + count;
   auto done = count <= kPieceBytes ? read_piece(offset, wanted) : read_long(offset, wanted);
   auto status = co_await std::move(done);
@@ -130,7 +142,9 @@ Task<Status> ReaderCore::read_piece(u64 offset, MutableBytes into) {
 
 // Nothing here says where these bytes are, though they are below a length that was seen.
 Task<Status> ReaderCore::find_span(u64 offset, Attempt& attempt) {
-  auto fetched = co_await fetch_stream(*core_, view_, offset, kListLimit, attempt.deadline);
+  const u32 chunks = ahead_;
+  ahead_ = std::min(ahead_ * 2, kAheadMax);
+  auto fetched = co_await fetch_stream(*core_, view_, offset, chunks, attempt.deadline);
   if (!fetched.ok()) {
     co_return fetched;
   }
@@ -194,10 +208,11 @@ Task<Result<u32>> ReaderCore::read_span(StreamView::Span span, u64 offset, Mutab
     if (retry_class(code) == Retry::refresh_route && !attempt.refreshed) {
       REACHED("client: chunk list refreshed because a chunk was not there");
       attempt.refreshed = true;
-      ++core_->counters.metadata_refreshes;
-      view_->forget(span.place.id.sequence);
-      CO_TRY_VOID(co_await fetch_stream(*core_, view_, offset, kListLimit, attempt.deadline));
-      co_return u32{0};
+      CO_TRY(look_again,
+             co_await relocate(*core_, view_, span.place, offset, attempt.deadline));
+      if (look_again) {
+        co_return u32{0};
+      }
     }
   }
   if (core_->now() + attempt.pause >= attempt.deadline) {
@@ -261,17 +276,20 @@ Task<Result<u32>> ReaderCore::read_replica(StreamView::Span span, size_t replica
 
 // A sequential reader is about to need the places of the chunks that follow.
 void ReaderCore::prefetch(u64 offset) {
-  const auto span = view_->find(offset);
-  const u64 from = span ? span->end : offset;
-  if (fetching_ahead_ || from >= view_->settled_length() || view_->knows_settled(from)) {
+  const auto known = view_->known_ahead(offset);
+  const u64 from = known ? known->end : offset;
+  const bool enough = known && known->chunks > ahead_ / 2;
+  if (fetching_ahead_ || enough || from >= view_->settled_length()) {
     return;
   }
+  ahead_ = std::min(ahead_ * 2, kAheadMax);
   fetching_ahead_ = core_->gate.spawn(core_->reactor, "prefetch chunk list", TaskClass::foreground,
-                                      fetch_ahead(shared_from_this(), from));
+                                      fetch_ahead(shared_from_this(), from, ahead_));
 }
 
-Task<void> ReaderCore::fetch_ahead(std::shared_ptr<ReaderCore> keep, u64 from) {
-  auto done = co_await fetch_stream(*core_, view_, from, kListLimit, core_->op_deadline());
+Task<void> ReaderCore::fetch_ahead(std::shared_ptr<ReaderCore> keep, u64 from, u32 chunks) {
+  ++core_->counters.prefetches;
+  auto done = co_await fetch_stream(*core_, view_, from, chunks, core_->op_deadline());
   (void)done;  // the read that needs it will ask again, and report
   keep->fetching_ahead_ = false;
 }

@@ -48,8 +48,9 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
                                  MutableBytes into);
   std::vector<size_t> replicas_by_cost(const ChunkPlace& chunk);
   Task<Status> find_span(u64 offset, Attempt& attempt);
+  Task<Status> refresh(u64 from);
   void prefetch(u64 offset);
-  Task<void> fetch_ahead(std::shared_ptr<ReaderCore> keep, u64 from);
+  Task<void> fetch_ahead(std::shared_ptr<ReaderCore> keep, u64 from, u32 chunks);
   Task<void> watch_tail(u64 beyond, Duration slice);
 
   const std::shared_ptr<ClientCore> core_;
@@ -57,6 +58,7 @@ class ReaderCore : public std::enable_shared_from_this<ReaderCore> {
   const std::shared_ptr<StreamView> view_;  // shared with other readers of the file
   u64 seen_ = 0;
   u64 sequential_next_ = 0;
+  u32 ahead_ = 1;  // chunks to ask for at once: more for a reader that goes on and on
   bool fetching_ahead_ = false;
 };
 

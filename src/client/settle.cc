@@ -105,13 +105,12 @@ Task<Result<u64>> AppendPipeline::seal() {
   CO_TRY_VOID(co_await wait_for_chores(deadline));
   core_.committed.flush();
   pb::SealFileRequest request;
-  request.set_file(file_.number);
   request.set_epoch(epoch_.number);
   for (const pb::Decision& decision : final_decisions()) {
     *request.add_decisions() = decision;
   }
-  auto reply = co_await core_.meta.change<pb::SealFileReply>(wire::Method::seal_file,
-                                                             std::move(request), deadline);
+  auto reply = co_await core_.change_stream<pb::SealFileReply>(
+      file_, wire::Method::seal_file, std::move(request), deadline);
   if (!reply.ok()) {
     co_return std::move(reply).error().within(path_);
   }

@@ -6,6 +6,11 @@
 
 namespace pangu::client {
 
+namespace {
+constexpr Duration kRelocatePause = seconds(1);
+constexpr u32 kAheadCounted = 64;
+}  // namespace
+
 const OpenChunk* StreamView::next_existing(size_t index) const {
   for (size_t i = index + 1; i < open_.size(); ++i) {
     if (open_[i].exists) {
@@ -15,9 +20,17 @@ const OpenChunk* StreamView::next_existing(size_t index) const {
   return nullptr;
 }
 
-bool StreamView::knows_settled(u64 offset) const {
-  const auto after = settled_.upper_bound(offset);
-  return after != settled_.begin() && offset < std::prev(after)->second.end();
+std::optional<StreamView::Ahead> StreamView::known_ahead(u64 offset) const {
+  auto next = settled_.upper_bound(offset);
+  if (next == settled_.begin() || offset >= std::prev(next)->second.end()) {
+    return std::nullopt;
+  }
+  Ahead out{.end = std::prev(next)->second.end()};
+  for (; next != settled_.end() && next->first == out.end && out.chunks < kAheadCounted; ++next) {
+    ++out.chunks;
+    out.end = next->second.end();
+  }
+  return out;
 }
 
 std::optional<StreamView::Span> StreamView::find(u64 offset) const {
@@ -113,8 +126,19 @@ void StreamView::learn_committed(u32 sequence, u64 committed) {
   recompute_length();
 }
 
-void StreamView::forget(u32 sequence) {
-  std::erase_if(settled_, [&](const auto& each) { return each.second.id.sequence == sequence; });
+StreamView::Relocation StreamView::begin_relocation(u32 sequence, Instant now) {
+  std::erase_if(relocations_,
+                [&](const auto& each) { return each.second && now - *each.second > kRelocatePause; });
+  const auto [place, begun] = relocations_.emplace(sequence, std::nullopt);
+  if (begun) {
+    return Relocation::begun;
+  }
+  return place->second ? Relocation::done : Relocation::running;
+}
+
+void StreamView::end_relocation(u32 sequence, Instant now) {
+  relocations_[sequence] = now;
+  relocated_.wake_all();
 }
 
 void StreamView::recompute_length() {

@@ -2,9 +2,11 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "client/chunk_place.h"
+#include "runtime/sync.h"
 #include "wire/data_plane.h"
 
 // What readers know of files: the chunks that are settled, and of those that are not, how far they
@@ -46,7 +48,14 @@ class StreamView {
   // The span that holds `offset`; none: not known here (a settled chunk that was not fetched, or
   // not committed as far as known).
   std::optional<Span> find(u64 offset) const;
-  bool knows_settled(u64 offset) const;
+  // The settled chunks known without a gap from the one that holds `offset` on: how many come after
+  // that one, and where the last of them ends. None if that one is not
+  // known, or not settled.
+  struct Ahead {
+    u32 chunks = 0;
+    u64 end = 0;
+  };
+  std::optional<Ahead> known_ahead(u64 offset) const;
 
   // What the master answered. An answer older than what is known changes nothing.
   void merge(const StreamSnapshot& snapshot);
@@ -57,8 +66,11 @@ class StreamView {
   void learn_use(u32 sequence, u64 base, u64 committed);
   // A replica of it said, in a reply to READ, that it may be read up to this stream offset.
   void learn_committed(u32 sequence, u64 committed);
-  // Its locations are wrong: they will be fetched again.
-  void forget(u32 sequence);
+  // Where the chunk is may be asked again: once at a time, and not again for a second.
+  enum class Relocation : u8 { begun, running, done };
+  Relocation begin_relocation(u32 sequence, Instant now);
+  void end_relocation(u32 sequence, Instant now);
+  WaitList& relocated() { return relocated_; }
 
  private:
   const OpenChunk* next_existing(size_t index) const;
@@ -71,6 +83,9 @@ class StreamView {
   u64 length_ = 0;
   std::map<u64, ChunkPlace> settled_;  // by base
   std::vector<OpenChunk> open_;        // in list order
+  // By sequence: when it was asked last where the chunk is; none: that is under way.
+  std::map<u32, std::optional<Instant>> relocations_;
+  WaitList relocated_;
 };
 
 // The views of the files used last.

@@ -64,18 +64,16 @@ Task<Status> StreamChores::perform(const Chore& chore) {
   const Instant deadline = core_.op_deadline();
   if (chore.kind == Chore::Kind::release) {
     pb::ReleaseChunkRequest request;
-    request.set_file(file_.number);
     request.set_epoch(epoch_.number);
     request.set_sequence(chore.sequence);
-    auto reply = co_await core_.meta.change<pb::ReleaseChunkReply>(wire::Method::release_chunk,
-                                                                   std::move(request), deadline);
+    auto reply = co_await core_.change_stream<pb::ReleaseChunkReply>(
+        file_, wire::Method::release_chunk, std::move(request), deadline);
     if (!reply.ok()) {
       co_return std::move(reply).error();
     }
     co_return ok_status();
   }
   pb::ReportChunkRequest request;
-  request.set_file(file_.number);
   request.set_epoch(epoch_.number);
   request.set_sequence(chore.sequence);
   request.set_base(chore.base);
@@ -83,8 +81,8 @@ Task<Status> StreamChores::perform(const Chore& chore) {
   for (const ServerId server : chore.suspects) {
     request.add_suspect_servers(server.number);
   }
-  auto reply = co_await core_.meta.change<pb::ReportChunkReply>(wire::Method::report_chunk,
-                                                                std::move(request), deadline);
+  auto reply = co_await core_.change_stream<pb::ReportChunkReply>(
+      file_, wire::Method::report_chunk, std::move(request), deadline);
   if (!reply.ok()) {
     co_return std::move(reply).error();
   }

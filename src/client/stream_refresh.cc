@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/reached.h"
+
 namespace pangu::client {
 
 namespace {
@@ -36,8 +38,7 @@ Task<Status> fetch_stream(ClientCore& core, std::shared_ptr<StreamView> view, u6
   request.set_file(view->file().number);
   request.set_from_offset(from);
   request.set_limit(limit);
-  auto reply = co_await core.meta.ask<pb::GetStreamReply>(wire::Method::get_stream,
-                                                          std::move(request), deadline);
+  auto reply = co_await core.stream_questions.ask(std::move(request), deadline);
   if (!reply.ok()) {
     co_return std::move(reply).error();
   }
@@ -93,8 +94,37 @@ Task<void> ask_replicas(ClientCore& core, std::shared_ptr<StreamView> view) {
   }
 }
 
-Task<Status> refresh_length(ClientCore& core, std::shared_ptr<StreamView> view, Instant deadline) {
-  CO_TRY_VOID(co_await fetch_stream(core, view, view->settled_length(), 0, deadline));
+Task<Result<bool>> relocate(ClientCore& core, std::shared_ptr<StreamView> view, ChunkPlace place,
+                            u64 offset, Instant deadline) {
+  const auto known = view->find(offset);
+  if (!known || known->place.version != place.version ||
+      known->place.replicas != place.replicas) {
+    REACHED("client: somebody else has found out where a chunk is now");
+    co_return true;
+  }
+  const u32 sequence = place.id.sequence;
+  switch (view->begin_relocation(sequence, core.now())) {
+    case StreamView::Relocation::running:
+      REACHED("client: somebody else asks already where a chunk is now");
+      co_await view->relocated().wait(deadline);
+      co_return true;
+    case StreamView::Relocation::done:
+      co_return false;
+    case StreamView::Relocation::begun:
+      break;
+  }
+  ++core.counters.metadata_refreshes;
+  auto fetched = co_await fetch_stream(core, view, offset, 1, deadline);
+  view->end_relocation(sequence, core.now());
+  if (!fetched.ok()) {
+    co_return std::move(fetched).error();
+  }
+  co_return true;
+}
+
+Task<Status> refresh_length(ClientCore& core, std::shared_ptr<StreamView> view, u64 from, u32 limit,
+                            Instant deadline) {
+  CO_TRY_VOID(co_await fetch_stream(core, view, from, limit, deadline));
   if (!view->open().empty()) {
     co_await ask_replicas(core, view);
     core.tell_of_writers(*view);

@@ -163,15 +163,14 @@ Task<void> AppendPipeline::allocate(std::shared_ptr<AppendPipeline> keep, u32 co
 
 Task<Status> AppendPipeline::allocate_once(u32 count) {
   pb::AllocateChunksRequest request;
-  request.set_file(file_.number);
   request.set_epoch(epoch_.number);
   request.set_count(count);
   const std::vector<ServerId> excluded = core_.servers.suspects(core_.now());
   for (const ServerId server : excluded) {
     request.add_exclude_servers(server.number);
   }
-  auto reply = co_await core_.meta.change<pb::AllocateChunksReply>(
-      wire::Method::allocate_chunks, std::move(request), core_.op_deadline());
+  auto reply = co_await core_.change_stream<pb::AllocateChunksReply>(
+      file_, wire::Method::allocate_chunks, std::move(request), core_.op_deadline());
   if (!reply.ok()) {
     co_return std::move(reply).error();
   }

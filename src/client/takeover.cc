@@ -263,8 +263,8 @@ Task<Result<TakeoverResult>> Takeover::publish(Verdict verdict, TakeoverGoal goa
     decision.set_base(each.base);
     decision.set_length(each.length);
   }
-  auto reply = co_await core_.meta.change<pb::PublishReply>(wire::Method::publish,
-                                                            std::move(request), deadline_);
+  auto reply = co_await core_.change_stream<pb::PublishReply>(
+      stream_.file, wire::Method::publish, std::move(request), deadline_);
   if (!reply.ok()) {
     co_return std::move(reply).error().within(path_ + ": publishing its recovery");
   }

@@ -110,7 +110,7 @@ TEST_F(TakeoverTest, TheErrorNamesWhoIsMissing) {
   EXPECT_NE(text.find("server 3 at 127.0.0.1:7103"), std::string::npos) << text;
   EXPECT_EQ(text.find("server 2"), std::string::npos) << text;
   // Nothing was published; when they come back the next opener gets everything.
-  EXPECT_EQ(cluster.master().publishes, 0u);
+  EXPECT_EQ(cluster.master().streams().publishes, 0u);
   cluster.restart(1);
   EXPECT_EQ(*take_over(), 1000u);
   EXPECT_EQ(next->epoch().number, 3u);
@@ -220,7 +220,7 @@ TEST_F(TakeoverTest, TheLaterOfTwoOpenersWins) {
 }
 
 TEST_F(TakeoverTest, ChunksThatWereLeftAreDecidedByTheirSuccessors) {
-  cluster.master().no_placement = false;
+  cluster.master().streams().no_placement = false;
   open("/a", {.chunk_bytes = 1 * kMiB});
   append_ok(900'000);
   cluster.run_for(milliseconds(5));
@@ -230,7 +230,7 @@ TEST_F(TakeoverTest, ChunksThatWereLeftAreDecidedByTheirSuccessors) {
   cluster.master_faults().frozen = false;
   writer.reset();  // dies
   cluster.faults(2).down = true;
-  cluster.thaw(0);
+  cluster.thaw_master(1);
   cluster.run_for(milliseconds(5));
   EXPECT_EQ(*take_over(), 1'200'000u);
   EXPECT_TRUE(read("/a", 0, 2'000'000) == content(1, 0, 1'200'000));
@@ -249,14 +249,14 @@ TEST_F(TakeoverTest, SealingRecoversToo) {
 TEST_F(TakeoverTest, APublishWithoutNewChunksStillOpens) {
   open("/a");
   append_ok(1000);
-  cluster.master().no_placement = true;
+  cluster.master().streams().no_placement = true;
   EXPECT_EQ(*take_over(), 1000u);
   std::vector<Result<u64>> results;
   cluster.reactor().spawn("append", TaskClass::foreground,
                           append_later(*next, content(1, 1000, 1000), results));
   cluster.run_for(seconds(1));
   EXPECT_TRUE(results.empty());
-  cluster.master().no_placement = false;
+  cluster.master().streams().no_placement = false;
   wait_for(results, 1);
   EXPECT_EQ(*results[0], 1000u);
 }

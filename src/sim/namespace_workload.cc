@@ -120,8 +120,9 @@ Task<Result<NamespaceAnswer>> NamespaceWorkload::call(Actor& actor, const Tree& 
       if (!removed.ok()) {
         co_return std::move(removed).error();
       }
-      out.files = removed->files;
-      out.directories = removed->directories;
+      // Of a tree only its root is told.
+      out.files = *removed == client::Removed::file ? 1 : 0;
+      out.directories = *removed == client::Removed::file ? 0 : 1;
       co_return out;
     }
     case Kind::list: {

@@ -163,7 +163,7 @@ Result<Entry> BlockingClient::make_directory(std::string path, bool parents) {
 Status BlockingClient::rename(std::string from, std::string to) {
   return state_->run(state_->client->rename(std::move(from), std::move(to)));
 }
-Result<RemoveCount> BlockingClient::remove(std::string path, bool recursive) {
+Result<Removed> BlockingClient::remove(std::string path, bool recursive) {
   return state_->run(state_->client->remove(std::move(path), recursive));
 }
 Result<u64> BlockingClient::seal(std::string path) {

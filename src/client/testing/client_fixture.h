@@ -10,7 +10,8 @@ namespace pangu::client::testing {
 // A cluster, a client and plain functions around their tasks.
 class ClientFixture : public ::testing::Test {
  protected:
-  explicit ClientFixture(size_t servers = 5) : cluster(0x3a11, servers), client(cluster.client()) {}
+  explicit ClientFixture(size_t servers = 5, const FakeMasterOptions& masters = {})
+      : cluster(0x3a11, servers, masters), client(cluster.client()) {}
   ~ClientFixture() override {
     writer.reset();
     cluster.run(client->stop());

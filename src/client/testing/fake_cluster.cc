@@ -75,36 +75,47 @@ class FakeLinks final : public Links {
   bool stopped_ = false;
 };
 
-FakeCluster::FakeCluster(u64 seed, size_t servers)
+FakeCluster::FakeCluster(u64 seed, size_t servers, const FakeMasterOptions& masters)
     : world_(seed), node_(world_.add_node("everything")), prng_(seed) {
   reactor_ = std::make_unique<Reactor>(node_.env(), ReactorOptions{});
+  std::vector<std::string> addresses;
+  for (u64 node = 1; node <= masters.processes; ++node) {
+    auto end = std::make_unique<End>();
+    end->address = *env::parse_address("127.0.0.1:" + std::to_string(7000 + node));
+    end->node = node;
+    addresses.push_back(env::to_string(end->address));
+    masters_.push_back(std::move(end));
+  }
   std::vector<FakeMaster::Server> listed;
-  for (size_t i = 0; i <= servers; ++i) {
+  for (size_t i = 1; i <= servers; ++i) {
     auto end = std::make_unique<End>();
     end->address = *env::parse_address("127.0.0.1:" + std::to_string(7100 + i));
-    if (i > 0) {
-      const Uuid device{.high = 0xd, .low = i};
-      end->server = std::make_unique<FakeChunkserver>(device);
-      listed.push_back(
-          {.id = static_cast<u32>(i), .address = env::to_string(end->address), .device = device});
-    }
-    ends_.push_back(std::move(end));
+    const Uuid device{.high = 0xd, .low = i};
+    end->server = std::make_unique<FakeChunkserver>(device);
+    listed.push_back(
+        {.id = static_cast<u32>(i), .address = env::to_string(end->address), .device = device});
+    servers_.push_back(std::move(end));
   }
-  master_ = std::make_unique<FakeMaster>(std::move(listed));
+  master_ = std::make_unique<FakeMaster>(*reactor_, prng_, gate_, std::move(addresses), masters,
+                                         std::move(listed));
 }
 
 FakeCluster::~FakeCluster() {
-  for (const auto& end : ends_) {
-    end->faults.frozen = false;
-    end->thawed.wake_all();
+  for (const auto& end : masters_) {
+    thaw(*end);
+  }
+  for (const auto& end : servers_) {
+    thaw(*end);
   }
   run(gate_.close());
 }
 
 FakeCluster::End& FakeCluster::end_at(const env::Address& address) {
-  for (const auto& end : ends_) {
-    if (end->address == address) {
-      return *end;
+  for (const auto& ends : {&masters_, &servers_}) {
+    for (const auto& end : *ends) {
+      if (end->address == address) {
+        return *end;
+      }
     }
   }
   check_failed("a call to an address of the fake cluster", __FILE__, __LINE__,
@@ -146,7 +157,8 @@ Task<void> FakeCluster::deliver(std::shared_ptr<Call> call) {
     reply = co_await end.server->handle(call->method, std::move(call->body),
                                         std::move(call->payload), call->deadline);
   } else {
-    reply = master_->handle(call->method, call->body);
+    reply = co_await master_->handle(end.node, call->method, std::move(call->body),
+                                     call->deadline);
   }
   if (end.faults.silent || end.faults.down) {
     co_return;
@@ -159,14 +171,20 @@ Task<void> FakeCluster::deliver(std::shared_ptr<Call> call) {
   answer(*call, std::move(response));
 }
 
+void FakeCluster::thaw(End& end) {
+  end.faults.frozen = false;
+  end.thawed.wake_all();
+}
 void FakeCluster::thaw(u32 id) {
-  ends_[id]->faults.frozen = false;
-  ends_[id]->thawed.wake_all();
+  thaw(*servers_[id - 1]);
+}
+void FakeCluster::thaw_master(u64 node) {
+  thaw(*masters_[node - 1]);
 }
 
 void FakeCluster::restart(u32 id) {
-  ends_[id]->server->forget_volatile();
-  ends_[id]->faults = FakeFaults{};
+  servers_[id - 1]->server->forget_volatile();
+  servers_[id - 1]->faults = FakeFaults{};
 }
 
 std::unique_ptr<Links> FakeCluster::links() {
@@ -174,7 +192,10 @@ std::unique_ptr<Links> FakeCluster::links() {
 }
 
 std::unique_ptr<Client> FakeCluster::client(ClientOptions options) {
-  options.masters = {env::to_string(ends_[0]->address)};
+  options.masters.clear();
+  for (const auto& end : masters_) {
+    options.masters.push_back(env::to_string(end->address));
+  }
   auto out = Client::with_links(*reactor_, options, links());
   CHECK(out.ok());
   return std::move(*out);

@@ -33,16 +33,19 @@ struct FakeFaults {
 class FakeCluster {
  public:
   // Servers 1 to `servers`.
-  FakeCluster(u64 seed, size_t servers);
+  FakeCluster(u64 seed, size_t servers, const FakeMasterOptions& masters = {});
   ~FakeCluster();
 
   Reactor& reactor() { return *reactor_; }
   Prng& prng() { return prng_; }
   FakeMaster& master() { return *master_; }
-  FakeFaults& master_faults() { return ends_[0]->faults; }
-  FakeChunkserver& server(u32 id) { return *ends_[id]->server; }
-  FakeFaults& faults(u32 id) { return ends_[id]->faults; }
-  size_t servers() const { return ends_.size() - 1; }
+  size_t masters() const { return masters_.size(); }
+  // Of process `node`.
+  FakeFaults& master_faults(u64 node = 1) { return masters_[node - 1]->faults; }
+  void thaw_master(u64 node);
+  FakeChunkserver& server(u32 id) { return *servers_[id - 1]->server; }
+  FakeFaults& faults(u32 id) { return servers_[id - 1]->faults; }
+  size_t servers() const { return servers_.size(); }
   FakeNetwork& network() { return network_; }
   void thaw(u32 id);
   // Kill and start again: volatile state is gone.
@@ -62,12 +65,14 @@ class FakeCluster {
   struct End {
     env::Address address;
     FakeFaults faults;
-    std::unique_ptr<FakeChunkserver> server;  // none: the master
+    std::unique_ptr<FakeChunkserver> server;  // none: a master
+    u64 node = 0;                             // of a master
     WaitList thawed;
     Instant last_arrival;  // requests of all callers arrive in order
   };
   struct Call;
   End& end_at(const env::Address& address);
+  static void thaw(End& end);
   Task<void> deliver(std::shared_ptr<Call> call);
   Duration delay();
 
@@ -76,9 +81,10 @@ class FakeCluster {
   std::unique_ptr<Reactor> reactor_;
   Prng prng_;
   FakeNetwork network_;
-  std::vector<std::unique_ptr<End>> ends_;
-  std::unique_ptr<FakeMaster> master_;
   Gate gate_;
+  std::vector<std::unique_ptr<End>> masters_;
+  std::vector<std::unique_ptr<End>> servers_;
+  std::unique_ptr<FakeMaster> master_;
 };
 
 }  // namespace pangu::client::testing

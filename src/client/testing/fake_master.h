@@ -3,80 +3,89 @@
 #include <string>
 #include <vector>
 
+#include "client/testing/fake_streams.h"
+#include "client/testing/fake_tree.h"
 #include "rpc/service.h"
-#include "wire/proto.h"
 
-// A stream service in memory that keeps the rules of docs/design/0003-protocol.md, 10, 14, 16, 20
-// and 26, and just enough of a namespace. Every change is applied exactly once by its request id.
+// The masters of a cluster in memory: some processes, each with members of the root group and of
+// several namespace and stream groups. Every change is applied exactly once by its request id.
 namespace pangu::client::testing {
+
+struct FakeMasterOptions {
+  u32 processes = 1;
+  u32 namespace_groups = 3;
+  u32 stream_groups = 2;
+};
 
 class FakeMaster {
  public:
-  struct Server {
-    u32 id = 0;
-    std::string address;
-    Uuid device;
-  };
-  struct Stream {
-    u32 epoch = 0;
-    pb::StreamState state = pb::STREAM_NEW;
-    u32 last_sequence = 0;
-    std::vector<pb::ChunkInfo> chunks;  // dropped ones are left out
-    pb::FileOptions options;
-    u64 settled_length() const;
-  };
+  using Server = FakeStreams::Server;
+  using Stream = FakeStreams::Stream;
 
-  explicit FakeMaster(std::vector<Server> servers) : servers_(std::move(servers)) {}
+  // `addresses`: of the processes, which are nodes 1, 2 and so on. All must outlive it.
+  FakeMaster(Reactor& reactor, Prng& prng, Gate& gate, std::vector<std::string> addresses,
+             const FakeMasterOptions& options, std::vector<Server> servers);
 
-  rpc::Reply handle(wire::Method method, const std::string& body);
+  // What process `node` answers.
+  Task<rpc::Reply> handle(u64 node, wire::Method method, std::string body, Instant deadline);
+
   Stream* stream(const std::string& path);
-  u64 file_id(const std::string& path) const { return files_.at(path).id(); }
-  std::vector<Server>& servers() { return servers_; }
+  u64 file_id(const std::string& path);
+  std::vector<Server>& servers() { return streams_.servers(); }
+  FakeTree& tree() { return tree_; }
+  FakeStreams& streams() { return streams_; }
 
-  // No place for new chunks while this is set.
-  bool no_placement = false;
+  std::vector<u64> groups() const;
+  u64 leader(u64 group) const { return groups_.at(group).leader; }
+  // 0: nobody leads it now.
+  void elect(u64 group, u64 node) { groups_.at(group).leader = node; }
+  // What the others believe meanwhile.
+  void believe(u64 group, u64 node) { groups_.at(group).believed = node; }
+  // Elects somebody else wherever `node` leads.
+  void depose(u64 node);
+  // The group's members are these from now on; those who know the new map say so.
+  void move_group(u64 group, std::vector<u64> nodes);
+
   u64 calls = 0;
-  u64 allocations = 0;
-  u64 publishes = 0;
-  u64 reports = 0;
-  u64 releases = 0;
+  std::map<wire::Method, u64> calls_by_method;
 
  private:
-  using Applied = Result<std::string>;
+  struct Session {
+    std::map<u64, rpc::Reply> answers;
+    u64 first_unanswered = 0;  // answers below are forgotten
+  };
+  struct Group {
+    std::vector<u64> nodes;
+    u64 leader = 0;
+    u64 believed = 0;
+    std::map<std::pair<u64, u64>, Session> sessions;  // by client
+  };
+  using Answer = Result<std::string>;
   template <class Request>
-  rpc::Reply change(const std::string& body, Applied (FakeMaster::*apply)(const Request&));
+  Task<rpc::Reply> change(u64 group, std::string body, Instant deadline,
+                          Task<Answer> (FakeTree::*apply)(u64, Request, Instant));
   template <class Request>
-  rpc::Reply ask(const std::string& body, Applied (FakeMaster::*apply)(const Request&));
+  Task<rpc::Reply> ask(u64 group, std::string body, Instant deadline,
+                       Task<Answer> (FakeTree::*apply)(u64, Request, Instant));
+  template <class Request>
+  rpc::Reply change_stream(u64 group, const std::string& body,
+                           Answer (FakeStreams::*apply)(const Request&));
+  template <class Request>
+  rpc::Reply ask_stream(const std::string& body, Answer (FakeStreams::*apply)(const Request&));
+  // The answer that is kept of it; none: it is new.
+  std::optional<rpc::Reply> kept(u64 group, const pb::RequestId& id);
+  void keep(u64 group, const pb::RequestId& id, const rpc::Reply& reply);
+  Task<rpc::Reply> dispatch(u64 group, wire::Method method, std::string body, Instant deadline);
+  rpc::Reply dispatch_stream(u64 group, wire::Method method, const std::string& body);
+  pb::PartitionMap map() const;
+  Answer cluster_info();
+  Answer server_table();
 
-  Applied lookup(const pb::LookupRequest& request);
-  Applied create(const pb::CreateFileRequest& request);
-  Applied make_directory(const pb::MakeDirectoryRequest& request);
-  Applied list(const pb::ListRequest& request);
-  Applied rename(const pb::RenameRequest& request);
-  Applied remove(const pb::RemoveRequest& request);
-  Applied open(const pb::OpenForAppendRequest& request);
-  Applied allocate(const pb::AllocateChunksRequest& request);
-  Applied release(const pb::ReleaseChunkRequest& request);
-  Applied report(const pb::ReportChunkRequest& request);
-  Applied publish(const pb::PublishRequest& request);
-  Applied get_stream(const pb::GetStreamRequest& request);
-  Applied seal(const pb::SealFileRequest& request);
-  Applied cluster_info(const pb::ClusterInfoRequest& request);
-
-  using Excluded = google::protobuf::RepeatedField<u32>;
-  using Chunks = google::protobuf::RepeatedPtrField<pb::ChunkInfo>;
-  Status add_chunks(u64 file, u32 count, const Excluded& excluded, Chunks& out);
-  Status decide(Stream& stream, const google::protobuf::RepeatedPtrField<pb::Decision>& decisions);
-  static Status settle(Stream& stream, u32 sequence, u64 base, u32 length);
-  void describe(u64 file, pb::StreamInfo& out);
-  pb::ServerInfo info_of(const Server& server) const;
-
-  std::vector<Server> servers_;
-  std::map<std::string, pb::Entry> files_;
-  std::map<u64, Stream> streams_;
-  u64 next_file_ = 1;
-  size_t next_server_ = 0;
-  std::map<std::pair<u64, u64>, std::map<u64, rpc::Reply>> answers_;  // by client and sequence
+  const std::vector<std::string> addresses_;
+  FakeTree tree_;
+  FakeStreams streams_;
+  std::map<u64, Group> groups_;
+  u64 map_version_ = 1;
 };
 
 }  // namespace pangu::client::testing

@@ -86,7 +86,7 @@ class BlockingClient {
   Result<ListPage> list(std::string path, std::string after = {}, u32 limit = 0);
   Result<Entry> make_directory(std::string path, bool parents = false);
   Status rename(std::string from, std::string to);
-  Result<RemoveCount> remove(std::string path, bool recursive = false);
+  Result<Removed> remove(std::string path, bool recursive = false);
   Result<u64> seal(std::string path);
   Result<ClusterSummary> cluster_info();
   const ClientCounters& counters() const;

@@ -21,6 +21,7 @@
 // pangu/blocking.h.
 namespace pangu::client {
 
+struct ClientCore;
 class Links;
 
 class Client {
@@ -48,7 +49,8 @@ class Client {
   Task<Result<ListPage>> list(std::string path, std::string after = {}, u32 limit = 0);
   Task<Result<Entry>> make_directory(std::string path, bool parents = false);
   Task<Status> rename(std::string from, std::string to);
-  Task<Result<RemoveCount>> remove(std::string path, bool recursive = false);
+  // A file, or an empty directory, or with `recursive` one with everything in it.
+  Task<Result<Removed>> remove(std::string path, bool recursive = false);
   // Makes the file immutable, fencing its writer; returns its length.
   Task<Result<u64>> seal(std::string path);
   Task<Result<ClusterSummary>> cluster_info();
@@ -59,6 +61,7 @@ class Client {
   Task<void> stop();
 
  private:
+  friend ClientCore& core_of(Client& client);
   explicit Client(std::shared_ptr<ClientCore> core);
   Task<Result<Entry>> lookup_file(std::string path);
 

@@ -29,8 +29,17 @@ struct ClientCounters {
   u64 read_corrupt = 0;        // units that failed their check
   u64 metadata_refreshes = 0;  // because a replica said that the chunk is not there
   u64 watches = 0;
-  u64 master_calls = 0;
-  u64 master_retries = 0;
+  u64 master_calls = 0;      // requests to masters, repeated ones included
+  u64 master_retries = 0;    // of them, because another attempt failed
+  u64 master_redirects = 0;  // of these, to the leader that another master named
+  u64 maps_fetched = 0;      // partition maps
+  u64 lookups = 0;           // requests; each may carry the questions of many callers
+  u64 lookup_rounds = 0;     // parallel rounds of lookups from the root down
+  u64 ways_hit = 0;          // a directory's place in the tree was remembered
+  u64 ways_missed = 0;       // it had to be looked up
+  u64 ways_stale = 0;        // a remembered one was not right any more
+  u64 stream_fetches = 0;    // requests for chunk lists; each may carry many files
+  u64 prefetches = 0;        // chunk lists asked for ahead of a sequential reader
   Histogram append_us;  // from append() to its acknowledgement
   Histogram switch_us;  // from the failure to the first acknowledgement in the new chunk
   Histogram read_us;    // of READ calls

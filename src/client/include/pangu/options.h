@@ -22,6 +22,9 @@ struct ClientOptions {
   Duration append_timeout = seconds(1);
   Duration read_timeout = seconds(1);
   Duration fence_timeout = seconds(1);
+  // A master that has not answered by then may have lost its place: others are asked who leads now.
+  // If it is still the one, it gets twice as long, up to master_timeout.
+  Duration master_first_timeout = milliseconds(300);
   Duration master_timeout = seconds(2);
   // How long a server that failed is avoided.
   Duration suspect_time = seconds(5);
@@ -34,6 +37,7 @@ struct ClientOptions {
   u32 gather_bytes = 64 * kKiB;    // with runs in flight, send when this much waits
   u32 spare_chunks = 1;            // listed ahead of need
   u32 cached_streams = 1024;       // files whose chunk lists are remembered
+  u32 ways_cached = 10'000;        // directories whose place in the tree is remembered
 };
 
 // Fixed for a file's life when it is created. 0 = the cluster's default.
@@ -83,10 +87,8 @@ struct ListPage {
   bool more = false;           // ask again with `after` = the last name
 };
 
-struct RemoveCount {
-  u64 files = 0;
-  u64 directories = 0;
-};
+// What remove() took away. What a tree held is freed in the background, and nobody counts it.
+enum class Removed : u8 { file, empty_directory, tree };
 
 struct ServerSummary {
   ServerId server;
@@ -99,10 +101,37 @@ struct ServerSummary {
   u64 heartbeat_age_ms = 0;
 };
 
+struct MasterSummary {
+  u64 node = 0;
+  std::string address;
+};
+
+// A replicated group of the metadata, as its leader sees it.
+struct GroupSummary {
+  u64 group = 0;
+  std::string kind;  // root, namespace, streams
+  u32 index = 0;     // among those of its kind
+  std::vector<u64> nodes;
+  u64 leader = 0;  // node; 0: nobody, as far as is known
+  u64 term = 0;
+  u64 commit_index = 0;
+  u64 applied_index = 0;
+  u64 commands_applied = 0;
+  u64 files = 0;
+  u64 directories = 0;
+  u64 chunks = 0;
+  u64 log_bytes = 0;
+  u64 missing_copies = 0;    // of settled chunks: what repair has to do
+  u64 waiting_orders = 0;    // to chunkservers
+  u64 waiting_messages = 0;  // to other groups
+};
+
 struct ClusterSummary {
   Uuid cluster;
   std::string version;
   std::vector<ServerSummary> servers;
+  std::vector<MasterSummary> masters;
+  std::vector<GroupSummary> groups;
   u64 files = 0;
   u64 directories = 0;
   u64 chunks = 0;
