@@ -48,7 +48,6 @@ Task<void> Master::map_loop() {
       co_await closing_list_.wait(reactor_.now() + kMapPeriod);
       continue;
     }
-    co_await found_map();
     co_await adopt_map();
     co_await spread_map();
     if (!closing_ && group(wire::kRootGroup) == root) {
@@ -59,12 +58,21 @@ Task<void> Master::map_loop() {
 
 Task<void> Master::adopt_map() {
   Group* const root = group(wire::kRootGroup);
-  if (root == nullptr || root->meta().map_version() <= map_.get().version()) {
+  if (root == nullptr ||
+      (founded_ && root->meta().map_version() <= map_.get().version())) {
     co_return;
   }
   auto query = [](Txn& txn) { return partition_map(txn); };
   auto found = co_await root->query(query);
-  if (found.ok() && map_.adopt(std::move(*found))) {
+  if (!found.ok()) {
+    co_return;
+  }
+  if (found->masters().empty()) {
+    co_await found_map(*root);
+    co_return;
+  }
+  founded_ = true;
+  if (map_.adopt(std::move(*found))) {
     learn_addresses();
   }
 }
@@ -91,9 +99,8 @@ Task<bool> Master::ask_for_map() {
 }
 
 // The first leader of the root writes down who the masters are and where the groups began.
-Task<void> Master::found_map() {
-  Group* const root = group(wire::kRootGroup);
-  if (root == nullptr || !root->check_leader().ok() || root->meta().map_version() > 1) {
+Task<void> Master::found_map(Group& root) {
+  if (!root.check_leader().ok()) {
     co_return;
   }
   pb::ChangeMapRequest request;
@@ -102,9 +109,9 @@ Task<void> Master::found_map() {
   request.mutable_id()->set_sequence(1);
   request.mutable_id()->set_first_unanswered(1);
   *request.mutable_found() = map_.get();
-  auto written = co_await root->execute(static_cast<u32>(wire::Method::change_map),
-                                        request.SerializeAsString(), {},
-                                        reactor_.now() + kPatience);
+  auto written = co_await root.execute(static_cast<u32>(wire::Method::change_map),
+                                       request.SerializeAsString(), {},
+                                       reactor_.now() + kPatience);
   static_cast<void>(written);  // else it is tried again
 }
 

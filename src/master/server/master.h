@@ -106,7 +106,7 @@ class Master final : public GroupCalls::Local, public Group::ServerSource {
   Task<void> adopt_map();
   Task<bool> ask_for_map();
   void learn_addresses();
-  Task<void> found_map();
+  Task<void> found_map(Group& root);
   Task<void> spread_map();
   Task<void> servers_loop();
   Task<bool> fetch_servers();
@@ -127,6 +127,7 @@ class Master final : public GroupCalls::Local, public Group::ServerSource {
   std::shared_ptr<RocksStore> rocks_;
   std::map<u64, std::unique_ptr<HostedGroup>> groups_;
   std::unique_ptr<Dispatcher> dispatcher_;
+  bool founded_ = false;  // the root's map is known to have masters
   bool closing_ = false;
   WaitList closing_list_;
   WaitList server_news_;

@@ -115,9 +115,9 @@ Status add_subtree(pb::PartitionMap& map, pb::Subtree subtree) {
   return ok_status();
 }
 
-// A new cluster's first leader tells who the masters are and where the groups began.
+// A new cluster's first leader, or a restored one's, tells who the masters are and where the groups began.
 Status found(pb::PartitionMap& map, const pb::PartitionMap& founders) {
-  if (map.version() > 1) {
+  if (!map.masters().empty()) {
     return Error(Code::kConflict, "the cluster's first partition map was written before");
   }
   for (const pb::MasterNode& master : founders.masters()) {

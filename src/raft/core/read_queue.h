@@ -50,7 +50,7 @@ class ForwardedReads {
   void add(u64 context) { waiting_.push_back(context); }
   size_t size() const { return size_ + waiting_.size(); }
   bool request_due() const { return !waiting_.empty(); }
-  // The id under which all waiting reads are asked for now.
+  // The id under which all reads that wait at this moment are asked.
   u64 start_request(Instant now);
   // The reads of request `id`; nothing if it is not known (any more).
   std::vector<u64> answered(u64 id);
