@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include "base/reached.h"
 #include "chunk/server/server_rig.h"
 
 // Copies of settled chunks from one simulated chunkserver to another, whatever happens meanwhile: a
@@ -433,63 +432,104 @@ TEST(CopyChunk, AbandonedOnesAreRemoved) {
   rig.expect_replica(1, id, kLength);
 }
 
-// Copies to servers that die at any moment, from disks with bad bits: at the end each is exact, and
-// none ever was there that was not.
-TEST(CopyChunk, Storm) {
-  for (u64 seed = 1; seed <= 6; ++seed) {
-    SCOPED_TRACE(seed);
-    Rig rig(100 + seed, 3);
-    Prng prng(seed);
-    constexpr u64 kChunks = 8;
-    std::map<u64, u32> lengths;
+// Copies to servers that die at any moment, deletes of them, and orders to delete that come late: a
+// copy that was confirmed and not deleted is exact, and nothing else passes for a replica.
+struct Storm {
+  static constexpr u64 kChunks = 8;
+  using Place = std::pair<size_t, u64>;  // server, chunk
+  Rig rig;
+  Prng prng;
+  std::map<u64, u32> lengths;
+  std::map<Place, u32> versions;  // the last one that was asked for
+  std::map<Place, u32> there;     // with the version that was confirmed
+  std::array<Pending, 2> pending;
+
+  explicit Storm(u64 seed) : rig(100 + seed, 3), prng(seed) {
     for (u64 i = 1; i <= kChunks; ++i) {
       lengths[i] = static_cast<u32>(prng.between(1, 1'500'000));
       rig.make(0, in_group(i), lengths[i]);
     }
-    std::set<std::pair<size_t, u64>> done;
-    std::vector<Pending> pending(2);
-    for (int round = 0; round < 60; ++round) {
-      std::vector<std::pair<size_t, u64>> asked;
-      for (Pending& each : pending) {
-        const size_t to = prng.between(1, 2);
-        const u64 chunk = prng.between(1, kChunks);
-        size_t from = done.contains({3 - to, chunk}) && prng.chance(0.5) ? 3 - to : 0;
-        pb::CopyChunkRequest request =
-            rig.copy_request(from, to, in_group(chunk), lengths[chunk], 1, 2);
-        request.set_bytes_per_second(prng.chance(0.5) ? 5'000'000 : 0);
-        each.begin(rig, to, request, seconds(20));
-        asked.emplace_back(to, chunk);
+  }
+  pb::CopyChunkRequest request_to(const Place& to) {
+    const bool from_copy = there.contains({3 - to.first, to.second}) && prng.chance(0.5);
+    pb::CopyChunkRequest out = rig.copy_request(from_copy ? 3 - to.first : 0, to.first,
+                                                in_group(to.second), lengths[to.second], 1,
+                                                versions[to]);
+    out.set_bytes_per_second(prng.chance(0.7) ? 4'000'000 : 0);
+    return out;
+  }
+  Place any_place() { return {prng.between(1, 2), prng.between(1, kChunks)}; }
+  // With a version: at most that one.
+  void remove(const Place& at, u32 version) {
+    pb::ChunkOrdersRequest orders;
+    orders.set_group(kGroup);
+    orders.set_term(1);
+    pb::ChunkOnDevice& order = *orders.add_delete_chunks();
+    wire::set(*order.mutable_chunk(), in_group(at.second));
+    wire::set(*order.mutable_device(), rig.servers[at.first]->device());
+    order.set_version(version);
+    const auto done = rig.order(at.first, orders);
+    ASSERT_TRUE(done.ok());
+    EXPECT_EQ(done->deleted_size(), 1);
+  }
+  void round() {
+    std::array<Place, 2> asked = {any_place(), any_place()};
+    std::array<u32, 2> version{};
+    for (size_t i = 0; i < pending.size(); ++i) {
+      if (!there.contains(asked[i])) {
+        versions[asked[i]] = std::max(versions[asked[i]] + (prng.chance(0.3) ? 1 : 0), 2u);
       }
-      rig.world.run_for(microseconds(static_cast<i64>(prng.below(400'000))));
-      if (prng.chance(0.7)) {
-        const size_t victim = prng.below(3);
-        rig.servers[victim]->crash(prng.chance(0.5) ? Crash::power : Crash::process);
-        rig.servers[victim]->restart();
-        rig.wait_serving(victim);
-      }
-      for (size_t i = 0; i < pending.size(); ++i) {
-        if (pending[i].wait(rig) == Code::kOk) {
-          done.insert(asked[i]);
-        }
-      }
-      for (size_t server = 1; server <= 2; ++server) {
-        for (const auto& [chunk, length] : lengths) {
-          if (done.contains({server, chunk})) {
-            continue;
-          }
-          const auto info = rig.servers[server]->store().stat(in_group(chunk));
-          if (info.ok() && info->finalized) {
-            done.insert({server, chunk});  // the answer was lost
-          } else {
-            rig.expect_no_replica(server, in_group(chunk), length);
-          }
-        }
+      version[i] = versions[asked[i]];
+      pending[i].begin(rig, asked[i].first, request_to(asked[i]), seconds(20));
+    }
+    rig.world.run_for(microseconds(static_cast<i64>(prng.below(400'000))));
+    if (prng.chance(0.7)) {
+      const size_t victim = prng.below(3);
+      rig.servers[victim]->crash(prng.chance(0.5) ? Crash::power : Crash::process);
+      rig.servers[victim]->restart();
+      rig.wait_serving(victim);
+    }
+    for (size_t i = 0; i < pending.size(); ++i) {
+      if (pending[i].wait(rig) == Code::kOk) {
+        u32& confirmed = there[asked[i]];
+        confirmed = std::max(confirmed, version[i]);
       }
     }
-    for (const auto& [server, chunk] : done) {
-      rig.expect_replica(server, in_group(chunk), lengths[chunk]);
+  }
+  void check() {
+    for (const auto& [place, version] : versions) {
+      const auto info = rig.servers[place.first]->store().stat(in_group(place.second));
+      if (info.ok() && info->finalized) {
+        EXPECT_GE(info->version, there[place]);
+        there[place] = info->version;  // or the answer was lost
+      }
+      if (!there.contains(place)) {
+        rig.expect_no_replica(place.first, in_group(place.second), lengths[place.second]);
+      }
     }
-    EXPECT_GT(done.size(), 5u);
+    const Place some = any_place();
+    if (there.contains(some)) {
+      remove(some, there[some] - 1);
+      rig.expect_replica(some.first, in_group(some.second), lengths[some.second]);
+    }
+    const Place other = any_place();
+    remove(other, prng.chance(0.5) ? versions[other] : 0);
+    there.erase(other);
+    rig.expect_no_replica(other.first, in_group(other.second), lengths[other.second]);
+  }
+};
+
+TEST(CopyChunk, Storm) {
+  for (u64 seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(seed);
+    Storm storm(seed);
+    for (int round = 0; round < 40 && !testing::Test::HasFailure(); ++round) {
+      storm.round();
+      storm.check();
+    }
+    for (const auto& [place, version] : storm.there) {
+      storm.rig.expect_replica(place.first, in_group(place.second), storm.lengths[place.second]);
+    }
   }
 }
 
