@@ -12,7 +12,7 @@ namespace pangu::app {
 
 extern const Command kDev, kMaster, kChunkserver, kStatus, kDemo;
 extern const Command kPut, kGet, kCat, kAppend, kLs, kMkdir, kMv, kRm, kSeal, kStat;
-extern const Command kBenchAppend, kBenchRead;
+extern const Command kBenchAppend, kBenchRead, kBenchMeta;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
 extern const Command kSim, kBenchLimit;
@@ -32,8 +32,7 @@ constexpr const Command* kCommands[] = {
     &kAdminMemberList, &kAdminMemberAdd, &kAdminMemberRemove,
     &kAdminPartitionList, &kAdminPartitionMove, &kAdminPartitionLead,
     &kPut, &kGet, &kCat, &kAppend, &kLs, &kStat, &kMkdir, &kMv, &kRm, &kSeal,
-    &kBenchAppend, &kBenchRead,
-    &kBenchLimit, &kSim,
+    &kBenchAppend, &kBenchRead, &kBenchMeta, &kBenchLimit, &kSim,
     &kChunkFormat, &kChunkInspect, &kChunkVerify,
     &kConfigCheck, &kConfigShow, &kHelp,
 };

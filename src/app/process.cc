@@ -28,9 +28,10 @@ constexpr int kReadyFd = 3;
 struct ProcessState {
   char state = 0;
   u64 start_ticks = 0;
+  u64 cpu_ticks = 0;  // user and system
 };
 
-// Fields 3 and 22 of /proc/PID/stat; the name in field 2 may hold anything, so read from its end.
+// Fields 3, 14, 15 and 22 of /proc/PID/stat; the name in field 2 may hold anything, so read from its end.
 std::optional<ProcessState> read_state(i32 pid) {
   const auto text = read_small_file(fmt::format("/proc/{}/stat", pid));
   if (!text.ok()) {
@@ -45,8 +46,12 @@ std::optional<ProcessState> read_state(i32 pid) {
   if (fields.size() <= kStartTime || fields[0].empty()) {
     return std::nullopt;
   }
-  const auto ticks = parse_count(fields[kStartTime]);
-  return ProcessState{fields[0][0], ticks.ok() ? *ticks : 0};
+  const auto number = [&](size_t field) {
+    const auto parsed = parse_count(fields[field]);
+    return parsed.ok() ? *parsed : 0;
+  };
+  constexpr size_t kUserTime = 14 - 3;
+  return ProcessState{fields[0][0], number(kStartTime), number(kUserTime) + number(kUserTime + 1)};
 }
 
 int signal_number(Signal signal) {
@@ -240,6 +245,15 @@ Duration processor_time() {
   ::getrusage(RUSAGE_SELF, &usage);
   const auto total = [](const timeval& t) { return seconds(t.tv_sec) + microseconds(t.tv_usec); };
   return total(usage.ru_utime) + total(usage.ru_stime);
+}
+
+std::optional<Duration> processor_time_of(i32 pid) {
+  const auto state = read_state(pid);
+  if (!state) {
+    return std::nullopt;
+  }
+  const i64 ticks_a_second = ::sysconf(_SC_CLK_TCK);
+  return nanoseconds(static_cast<i64>(state->cpu_ticks) * (1'000'000'000 / ticks_a_second));
 }
 
 std::string own_program_path() {

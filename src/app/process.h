@@ -68,6 +68,8 @@ std::string last_lines(const std::string& path, size_t lines);
 void raise_open_files(u64 wanted);
 // Processor time that this process has used so far.
 Duration processor_time();
+// That another one has; nothing if there is none with this id.
+std::optional<Duration> processor_time_of(i32 pid);
 std::string own_program_path();
 // How a person calls this program from here: "pangu" if that is found along $PATH, else its path.
 std::string own_program_name();
