@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "base/reached.h"
+#include "master/state/locks.h"
 #include "master/state/namespace.h"
 
 namespace pangu::master::ops {
@@ -18,6 +19,10 @@ Task<Result<Seen>> look(Context& context, const pb::Place& place) {
     TRY_VOID(check_way(txn, place.chain(), place.seen()));
     if (place.chain().empty() || place.chain(place.chain_size() - 1) != place.directory()) {
       return Error(Code::kInvalidArgument, "the chain of a place must end with its directory");
+    }
+    // What is decided elsewhere may not be done here yet.
+    if (entry_locked(txn, place.directory(), place.name())) {
+      return Error(Code::kBusy, "the entry is locked by another transaction");
     }
     return Seen{find_entry(txn, place.directory(), place.name())};
   };
