@@ -50,8 +50,7 @@ Status add_master(pb::PartitionMap& map, const pb::MasterNode& master) {
 }
 
 Status remove_master(pb::PartitionMap& map, u64 node) {
-  pb::MasterNode* const master = find_master(map, node);
-  if (master == nullptr) {
+  if (find_master(map, node) == nullptr) {
     return Error(Code::kNotFound, fmt::format("no master has node number {}", node));
   }
   for (const pb::GroupInfo& group : map.groups()) {
@@ -61,7 +60,10 @@ Status remove_master(pb::PartitionMap& map, u64 node) {
                                group.group()));
     }
   }
-  map.mutable_masters()->erase(map.masters().begin() + (master - &map.masters(0)));
+  auto& masters = *map.mutable_masters();
+  masters.erase(std::remove_if(masters.begin(), masters.end(),
+                               [node](const auto& each) { return each.node() == node; }),
+                masters.end());
   return ok_status();
 }
 
