@@ -486,7 +486,7 @@ TEST_F(TransactionTest, ARequestIsDecidedOnce) {
   EXPECT_EQ(rig.apply(home(kRoot), InternalMethod::refuse, refusal).reply(), "made");
   // Refused first: it never happens.
   const pb::RequestId second = rig.next_request();
-  refusal.set_client_sequence(second.sequence());
+  refusal.set_client_low(second.client().low());
   EXPECT_EQ(code_of(rig.apply(home(kRoot), InternalMethod::refuse, refusal)), Code::kNotEmpty);
   const record::Outcome never =
       commit(rig.make_directory_plan(kRoot, "never", 0), rig.next_id(home(kRoot)), second);

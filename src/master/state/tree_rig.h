@@ -215,10 +215,8 @@ class TreeRig {
     id.set_number(++numbers_);
     return id;
   }
-  pb::RequestId next_request() {
-    ++sequence_;
-    return request_id(1, sequence_);
-  }
+  // Of a client that asks for nothing else.
+  pb::RequestId next_request() { return request_id(++clients_, 1); }
 
   static record::Prepare prepare_of(const Plan& plan, u64 to, const record::TxnId& id) {
     record::Prepare request;
@@ -368,7 +366,7 @@ class TreeRig {
   std::vector<u64> streams_;
   std::map<u64, u64> terms_;
   u64 numbers_ = 0;
-  u64 sequence_ = 0;
+  u64 clients_ = 0;
 };
 
 }  // namespace pangu::master::test
