@@ -63,10 +63,21 @@ Status NamespaceModel::answered(const NamespaceOp& op, const NamespaceAnswer& an
 }
 
 void NamespaceModel::unknown(const NamespaceOp& op) {
-  if (is_change(op.kind)) {
-    for (World& world : worlds_) {
-      world.late.push_back(op);
+  if (!is_change(op.kind)) {
+    return;
+  }
+  std::vector<NamespaceOp> parts;
+  if (op.kind == NamespaceOp::Kind::make_directory && op.flag) {
+    // Parents are made one after the other: some of them may be all that there is.
+    for (size_t end = op.path.find('/'); end != op.path.npos; end = op.path.find('/', end + 1)) {
+      NamespaceOp part = op;
+      part.path = op.path.substr(0, end);
+      parts.push_back(part);
     }
+  }
+  parts.push_back(op);
+  for (World& world : worlds_) {
+    world.late.insert(world.late.end(), parts.begin(), parts.end());
   }
 }
 

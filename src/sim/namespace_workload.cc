@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "base/log.h"
+
 namespace pangu::sim {
 
 namespace {
@@ -151,12 +153,15 @@ Task<void> NamespaceWorkload::perform(Actor& actor, Tree& tree, NamespaceOp op) 
   watch.check(actor.stage.swarm.cluster.client.op_timeout * (op.kind == Kind::list ? 10 : 2),
               to_string(op));
   if (!answer.ok() && no_answer(answer.code())) {
-    if (answer.code() == Code::kUnknownOutcome) {
+    LOG_DEBUG("{}: {} ended with {}", tree.root, to_string(op), answer.error().message());
+    const bool in_steps = op.kind == Kind::make_directory && op.flag;
+    if (answer.code() == Code::kUnknownOutcome || in_steps) {
       tree.model.unknown(op);
     }
     co_return;
   }
   const NamespaceAnswer told = answer.ok() ? *answer : error_answer(answer.code());
+  LOG_DEBUG("{}: {} answered {}", tree.root, to_string(op), to_string(told));
   actor.judge().check(tree.model.answered(op, told), tree.root);
 }
 
