@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/reached.h"
 #include "master/state/limits.h"
+#include "master/state/orders.h"
 #include "master/state/replicas.h"
 #include "master/streams/replica_check.h"
 #include "wire/proto.h"

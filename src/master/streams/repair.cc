@@ -12,8 +12,8 @@
 namespace pangu::master {
 namespace {
 
-constexpr int kStepsMax = 8;         // for one chunk at once
-constexpr u32 kUnansweredMax = 3;    // questions about a suspect replica
+constexpr int kStepsAtOnce = 8;         // for one chunk at once
+constexpr u32 kUnansweredQuestions = 3;    // questions about a suspect replica
 constexpr u64 kSlowerThanPlanned = 4;
 
 Location place_of(const record::Replica& replica) { return location_of(replica); }
@@ -149,7 +149,7 @@ bool Repair::begin(const ChunkId& chunk) {
 
 Task<void> Repair::repair(ChunkId chunk) {
   auto look = [chunk](Txn& txn) { return find_settled(txn, chunk.file, chunk.sequence); };
-  for (int step = 0; step < kStepsMax && working(); ++step) {
+  for (int step = 0; step < kStepsAtOnce && working(); ++step) {
     auto found = co_await ask(group_, look);
     if (!found.ok() || !*found || !working()) {
       break;
@@ -203,7 +203,7 @@ Task<bool> Repair::verify(ChunkId id, SettledChunk chunk, std::vector<record::Re
       continue;
     }
     Memory& learned = memory(id);
-    if (verdict == Verdict::unknown && ++learned.unanswered < kUnansweredMax) {
+    if (verdict == Verdict::unknown && ++learned.unanswered < kUnansweredQuestions) {
       learned.not_before = reactor_.now() + options_.retry;
       co_return false;
     }
