@@ -1,5 +1,6 @@
 // Commands of the master's log as somebody could have sent them: each is answered, none does harm.
-// Input: {method u8, size u16, request bytes}*, applied one after the other to a small cluster.
+// Input: {group u8, method u8, size u16, request bytes}*, applied one after the other to a group of
+// each kind.
 #include "master/state/memory_kv.h"
 #include "master/state/state_machine.h"
 #include "wire/control.pb.h"
@@ -10,15 +11,12 @@ namespace {
 using namespace pangu;
 using namespace pangu::master;
 
-class Cluster {
+class Group {
  public:
-  Cluster() {
-    CHECK(kv_.apply(StateMachine::genesis({.high = 1, .low = 1}), MayWait::yes).ok());
+  explicit Group(pb::GroupKind kind) {
+    const Genesis genesis{.cluster = {.high = 1, .low = 1}, .kind = kind};
+    CHECK(kv_.apply(StateMachine::genesis(genesis), MayWait::yes).ok());
     for (u32 server = 1; server <= 3; ++server) {
-      pb::RegisterServerRequest request;
-      wire::set(*request.mutable_identity(), Uuid{.high = 2, .low = server});
-      wire::set(*request.add_devices()->mutable_device(), Uuid{.high = 3, .low = server});
-      apply(static_cast<u32>(wire::Method::register_server), request.SerializeAsString());
       record::Replica& replica = *layout_.add_replicas();
       replica.set_server(server);
       replica.set_device_high(3);
@@ -26,11 +24,6 @@ class Cluster {
     }
     layout_.set_copies_max(3);
     layout_.set_copies_min(2);
-    pb::CreateFileRequest create;
-    wire::set(*create.mutable_id()->mutable_client(), Uuid{.high = 4, .low = 4});
-    create.mutable_id()->set_sequence(1);
-    create.set_path("/f");
-    apply(static_cast<u32>(wire::Method::create_file), create.SerializeAsString());
   }
   void apply(u32 method, std::string request) {
     record::Command command;
@@ -51,17 +44,39 @@ class Cluster {
   u64 index_ = 0;
 };
 
+// Something to begin with: a server, a file, a stream.
+void begin(Group& root, Group& names, Group& streams) {
+  pb::RegisterServerRequest server;
+  wire::set(*server.mutable_identity(), Uuid{.high = 2, .low = 1});
+  wire::set(*server.add_devices()->mutable_device(), Uuid{.high = 3, .low = 1});
+  root.apply(static_cast<u32>(wire::Method::register_server), server.SerializeAsString());
+  pb::CreateFileRequest create;
+  wire::set(*create.mutable_id()->mutable_client(), Uuid{.high = 4, .low = 4});
+  create.mutable_id()->set_sequence(1);
+  create.mutable_place()->set_directory(1);
+  create.mutable_place()->add_chain(1);
+  create.mutable_place()->set_name("f");
+  names.apply(static_cast<u32>(wire::Method::create_file), create.SerializeAsString());
+  pb::OpenForAppendRequest open;
+  *open.mutable_id() = create.id();
+  open.set_file(1);
+  open.set_fresh_chunks(2);
+  streams.apply(static_cast<u32>(wire::Method::open_for_append), open.SerializeAsString());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const pangu::u8* data, size_t size) {
-  Cluster cluster;
+  Group groups[] = {Group(pb::GROUP_ROOT), Group(pb::GROUP_NAMESPACE), Group(pb::GROUP_STREAM)};
+  begin(groups[0], groups[1], groups[2]);
   Bytes rest{reinterpret_cast<const std::byte*>(data), size};
-  while (rest.size() >= 3) {
-    const u32 code = static_cast<u8>(rest[0]);
+  while (rest.size() >= 4) {
+    Group& group = groups[static_cast<u8>(rest[0]) % 3];
+    const u32 code = static_cast<u8>(rest[1]);
     const u32 method = code < 200 ? code : 1000 + (code - 200);
-    const size_t length = std::min<size_t>(load_le<u16>(rest.data() + 1), rest.size() - 3);
-    cluster.apply(method, std::string(as_text(rest.subspan(3, length))));
-    rest = rest.subspan(3 + length);
+    const size_t length = std::min<size_t>(load_le<u16>(rest.data() + 2), rest.size() - 4);
+    group.apply(method, std::string(as_text(rest.subspan(4, length))));
+    rest = rest.subspan(4 + length);
   }
   return 0;
 }

@@ -1,153 +1,24 @@
 #include <cstdlib>
 #include <filesystem>
+#include <google/protobuf/stubs/logging.h>
 #include <gtest/gtest.h>
 #include <map>
 #include <set>
 
 #include "base/prng.h"
-#include "master/state/directory.h"
-#include "master/state/harness.h"
+#include "master/state/removed_files.h"
 #include "master/state/rocks_kv.h"
 #include "master/state/stream.h"
+#include "master/state/transaction.h"
+#include "master/state/tree_rig.h"
 
-// Random commands: against a simple model of the namespace, against the invariants of streams, and
-// against another store.
+// Random commands, sensible and bent: against the invariants of streams, and against other stores.
 namespace pangu::master {
 namespace {
 
 using test::Harness;
-
-// ---- the namespace, as a map of whole paths ----
-
-class NamespaceModel {
- public:
-  NamespaceModel() { nodes_["/"] = true; }
-
-  Code create(const std::string& path, bool exclusive) {
-    if (path == "/") {
-      return Code::kIsDirectory;
-    }
-    if (const Code code = check_parent(path); code != Code::kOk) {
-      return code;
-    }
-    if (const auto found = nodes_.find(path); found != nodes_.end()) {
-      return found->second ? Code::kIsDirectory : exclusive ? Code::kAlreadyExists : Code::kOk;
-    }
-    nodes_[path] = false;
-    return Code::kOk;
-  }
-  Code make_directory(const std::string& path) {
-    if (path == "/") {
-      return Code::kAlreadyExists;
-    }
-    if (const Code code = check_parent(path); code != Code::kOk) {
-      return code;
-    }
-    return nodes_.emplace(path, true).second ? Code::kOk : Code::kAlreadyExists;
-  }
-  Code rename(const std::string& from, const std::string& to) {
-    if (from == "/" || to == "/") {
-      return Code::kInvalidArgument;
-    }
-    if (const Code code = check_parent(from); code != Code::kOk) {
-      return code;
-    }
-    const auto found = nodes_.find(from);
-    if (found == nodes_.end()) {
-      return Code::kNotFound;
-    }
-    if (const Code code = check_parent(to); code != Code::kOk) {
-      return code;
-    }
-    if (found->second && to.starts_with(from + "/")) {
-      return Code::kInvalidArgument;
-    }
-    if (nodes_.contains(to)) {
-      return Code::kAlreadyExists;
-    }
-    std::map<std::string, bool> moved;
-    for (const auto& [path, directory] : tree(from)) {
-      moved[to + path.substr(from.size())] = directory;
-      nodes_.erase(path);
-    }
-    nodes_.insert(moved.begin(), moved.end());
-    return Code::kOk;
-  }
-  Code remove(const std::string& path, bool recursive) {
-    if (path == "/") {
-      return Code::kInvalidArgument;
-    }
-    if (const Code code = check_parent(path); code != Code::kOk) {
-      return code;
-    }
-    if (!nodes_.contains(path)) {
-      return Code::kNotFound;
-    }
-    const auto gone = tree(path);
-    if (gone.size() > 1 && !recursive) {
-      return Code::kNotEmpty;
-    }
-    for (const auto& [each, directory] : gone) {
-      nodes_.erase(each);
-    }
-    return Code::kOk;
-  }
-  const std::map<std::string, bool>& nodes() const { return nodes_; }
-
- private:
-  static std::string parent(const std::string& path) {
-    const size_t slash = path.rfind('/');
-    return slash == 0 ? "/" : path.substr(0, slash);
-  }
-  // The first ancestor that is wrong decides.
-  Code check_parent(const std::string& path) const {
-    for (size_t slash = path.find('/', 1); slash != std::string::npos;
-         slash = path.find('/', slash + 1)) {
-      const auto found = nodes_.find(path.substr(0, slash));
-      if (found == nodes_.end()) {
-        return Code::kNotFound;
-      }
-      if (!found->second) {
-        return Code::kNotDirectory;
-      }
-    }
-    return Code::kOk;
-  }
-  std::map<std::string, bool> tree(const std::string& top) const {
-    std::map<std::string, bool> out;
-    for (const auto& [path, directory] : nodes_) {
-      if (path == top || path.starts_with(top + "/")) {
-        out[path] = directory;
-      }
-    }
-    return out;
-  }
-  std::map<std::string, bool> nodes_;  // path -> is a directory
-};
-
-std::string random_path(Prng& random) {
-  std::string path;
-  for (u64 depth = random.between(0, 4); depth > 0; --depth) {
-    path += "/" + std::string(1, static_cast<char>('a' + random.below(3)));
-  }
-  return path.empty() ? "/" : path;
-}
-
-void collect(Txn& txn, const std::string& path, std::map<std::string, bool>& into) {
-  pb::ListRequest request;
-  request.set_path(path);
-  const auto reply = list(txn, request);
-  ASSERT_TRUE(reply.ok()) << reply.error().message();
-  into[path] = true;
-  for (const pb::Entry& entry : reply->entries()) {
-    const std::string child = (path == "/" ? "" : path) + "/" + entry.name();
-    if (entry.type() == pb::ENTRY_DIRECTORY) {
-      collect(txn, child, into);
-    } else {
-      into[child] = false;
-    }
-  }
-}
+using test::TreeRig;
+using test::Way;
 
 // ---- what must hold of any state ----
 
@@ -168,22 +39,20 @@ void check_state(const Kv& kv) {
   Txn txn(kv);
   const record::Meta meta = txn.meta();
   constexpr size_t kAll = 1'000'000;
-  EXPECT_EQ(txn.scan_prefix("D", kAll).entries.size() + txn.scan_prefix("G", kAll).entries.size(),
-            meta.directories() + txn.scan_prefix("G", kAll).entries.size());
   EXPECT_EQ(txn.scan_prefix("R", kAll).entries.size(), meta.sessions());
   EXPECT_EQ(txn.scan_prefix("L", kAll).entries.size(), meta.sessions());
   u64 chunks = 0;
-  u64 files = 0;
-  u64 reclaims = txn.scan_prefix("G", kAll).entries.size();
+  u64 reclaims = 0;
   for (const char* table : {"S", "H"}) {
     for (const KvEntry& entry : txn.scan_prefix(table, kAll).entries) {
       record::Stream stream;
       ASSERT_TRUE(txn.get(entry.key, stream));
       check_stream(stream);
       chunks += static_cast<u64>(stream.tail_size());
-      (table[0] == 'S' ? files : reclaims) += 1;
+      reclaims += table[0] == 'H' ? 1 : 0;
       // Settled chunks join and end where the head says.
       const FileId file{keys::decode_u64(std::string_view(entry.key).substr(1))};
+      EXPECT_EQ(is_removed(txn, file), table[0] == 'H');
       u64 end = 0;
       u32 count = 0;
       for (const KvEntry& row : txn.scan_prefix(keys::chunk_ends_of(file), kAll).entries) {
@@ -202,71 +71,22 @@ void check_state(const Kv& kv) {
   chunks += txn.scan_prefix("C", kAll).entries.size();
   EXPECT_EQ(txn.scan_prefix("C", kAll).entries.size(), txn.scan_prefix("X", kAll).entries.size());
   EXPECT_EQ(chunks, meta.chunks());
-  EXPECT_EQ(files, meta.files());
   EXPECT_EQ(reclaims, meta.reclaims());
+  EXPECT_EQ(txn.scan_prefix("N", kAll).entries.size(), meta.short_chunks());
   EXPECT_FALSE(txn.failed());
-}
-
-TEST(Model, NamespaceAgreesWithTheModel) {
-  const u64 seed = 20'24;
-  SCOPED_TRACE(seed);
-  Prng random(seed);
-  Harness h;
-  NamespaceModel model;
-  for (int step = 0; step < 4000; ++step) {
-    const std::string path = random_path(random);
-    const std::string other = random_path(random);
-    const bool flag = random.chance(0.5);
-    const std::string what = fmt::format("step {}: {} {} {}", step, path, other, flag);
-    switch (random.below(10)) {
-      case 0:
-      case 1:
-      case 2:
-        ASSERT_EQ(h.create(path, flag).code(), model.create(path, flag)) << what;
-        break;
-      case 3:
-      case 4:
-      case 5:
-        ASSERT_EQ(h.make_directory(path).code(), model.make_directory(path)) << what;
-        break;
-      case 6:
-      case 7:
-        ASSERT_EQ(h.rename(path, other).code(), model.rename(path, other)) << what;
-        break;
-      case 8:
-        ASSERT_EQ(h.remove(path, flag && step % 4 == 0).code(),
-                  model.remove(path, flag && step % 4 == 0))
-            << what;
-        break;
-      default: {
-        record::Reclaim request;
-        request.set_budget(static_cast<u32>(random.between(1, 20)));
-        h.internal(InternalMethod::reclaim, request);
-      }
-    }
-    if (step % 100 == 0) {
-      std::map<std::string, bool> found;
-      Txn txn(h.kv());
-      collect(txn, "/", found);
-      ASSERT_EQ(found, model.nodes());
-      check_state(h.kv());
-    }
-  }
-  h.reclaim_all();
-  check_state(h.kv());
-  EXPECT_EQ(h.meta().files() + h.meta().directories(), model.nodes().size());
 }
 
 // ---- streams under random, mostly sensible, often wrong commands ----
 
 class RandomStreams {
  public:
-  RandomStreams(Harness& h, u64 seed) : h_(h), random_(seed) { h_.add_servers(4); }
+  RandomStreams(Harness& h, u64 seed) : h_(h), random_(seed) {}
 
   void step() {
-    const std::string path = "/f" + std::to_string(random_.below(4));
-    const auto made = h_.create(path);
-    const u64 file = made->entry().id();
+    u64& file = files_[random_.below(4)];
+    if (file == 0) {
+      file = wire::file_id(0, 3, ++made_).number;
+    }
     pb::GetStreamRequest get;
     get.set_file(file);
     stream_ = h_.query([&](Txn& txn) { return get_stream(txn, get); })->stream();
@@ -295,7 +115,8 @@ class RandomStreams {
       }
       case 4:
         if (random_.chance(0.1)) {
-          static_cast<void>(h_.remove(path));
+          remove(file);
+          file = 0;
         }
         break;
       case 5:
@@ -332,6 +153,13 @@ class RandomStreams {
   }
   u64 some_base() { return stream_.settled_length() + (random_.chance(0.2) ? 5 : 0); }
   u32 some_length() { return static_cast<u32>(random_.below(3) * 5); }
+  void remove(u64 file) {
+    record::Deliver request;
+    request.set_from(wire::kFirstNamespaceGroup);
+    request.add_messages()->set_remove_file(file);
+    request.mutable_messages(0)->set_number(++messages_);
+    EXPECT_EQ(h_.internal(InternalMethod::deliver, request).code(), 0u);
+  }
   void report(u64 file) {
     auto request = base<pb::ReportChunkRequest>(file);
     request.set_epoch(epoch());
@@ -364,12 +192,15 @@ class RandomStreams {
   Harness& h_;
   Prng random_;
   pb::StreamInfo stream_;
+  u64 files_[4] = {};
+  u64 made_ = 0;
+  u64 messages_ = 0;
 };
 
 TEST(Model, StreamsKeepTheirInvariants) {
   for (u64 seed = 1; seed <= 3; ++seed) {
     SCOPED_TRACE(seed);
-    Harness h;
+    Harness h(pb::GROUP_STREAM);
     RandomStreams streams(h, seed);
     for (int step = 0; step < 1500; ++step) {
       streams.step();
@@ -400,39 +231,132 @@ class TemporaryFolder {
   std::string path_;
 };
 
-TEST(Model, RocksDbAndMemoryEndUpEqual) {
+// Applies the group's commands to RocksDB, and to memory again: all three stores are equal.
+void expect_equal_elsewhere(Harness& group) {
   const TemporaryFolder folder;
-  Harness memory;
-  RandomStreams streams(memory, 77);
-  Prng random(78);
-  for (int step = 0; step < 1000; ++step) {
-    streams.step();
-    static_cast<void>(memory.make_directory(random_path(random), true));
-    static_cast<void>(memory.rename(random_path(random), random_path(random)));
-    static_cast<void>(memory.remove(random_path(random), true));
-  }
+  const u64 content = content_hash(group.kv()).value();
+  const std::vector<record::Command> commands = group.commands();
   auto opened = open_rocks_kv(folder.path("kv"), {});
   ASSERT_TRUE(opened.ok()) << opened.error().message();
-  Harness rocks;
-  rocks.restart_with(std::move(*opened));
-  for (const record::Command& command : memory.commands()) {
-    rocks.apply(command);
+  group.restart_with(std::move(*opened));
+  for (const record::Command& command : commands) {
+    group.apply(command);
   }
-  EXPECT_EQ(content_hash(rocks.kv()).value(), content_hash(memory.kv()).value());
-  check_state(rocks.kv());
+  EXPECT_EQ(content_hash(group.kv()).value(), content);
+  group.restart_with(std::make_unique<MemoryKv>());
+  for (const record::Command& command : commands) {
+    group.apply(command);
+  }
+  EXPECT_EQ(content_hash(group.kv()).value(), content);
 }
 
-TEST(Model, TheSameCommandsGiveTheSameBytes) {
-  Harness first;
-  RandomStreams streams(first, 5);
-  for (int step = 0; step < 300; ++step) {
+TEST(Model, RocksDbAndMemoryEndUpEqual) {
+  Harness h(pb::GROUP_STREAM);
+  RandomStreams streams(h, 77);
+  for (int step = 0; step < 800; ++step) {
     streams.step();
   }
-  Harness second;
-  for (const record::Command& command : first.commands()) {
-    second.apply(command);
+  expect_equal_elsewhere(h);
+  check_state(h.kv());
+}
+
+// A small life of all groups, whose commands are what the tests below bend.
+void live(TreeRig& rig) {
+  const Way root;
+  const auto make = [&](const Way& way, const std::string& name) {
+    rig.run(rig.group_of(way.directory()), rig.make_directory_plan(way, name, 0));
+    return way.below(rig.directory_id(way.directory(), name, 0));
+  };
+  for (const char* name : {"a", "b", "c", "s"}) {
+    const Way way = make(root, name);
+    for (const char* child : {"x", "y"}) {
+      const Way below = make(way, child);
+      EXPECT_TRUE(rig.create(below, "f").ok());
+    }
+    EXPECT_TRUE(rig.create(way, "f").ok());
   }
-  EXPECT_EQ(content_hash(second.kv()).value(), content_hash(first.kv()).value());
+  const u64 a = rig.directory_id(1, "a", 0);
+  const u64 b = rig.directory_id(1, "b", 0);
+  EXPECT_EQ(rig.run(wire::kRootGroup, rig.move_plan(root, "a", root.below(b), "a", a)), Code::kOk);
+  const u64 c = rig.directory_id(1, "c", 0);
+  EXPECT_EQ(rig.run(wire::kRootGroup, rig.remove_tree_plan(root, "c", c)), Code::kOk);
+  rig.deliver_all();
+  rig.group(wire::kRootGroup).add_servers(3);
+  pb::ChangeMapRequest change;
+  change.mutable_add_master()->set_node(1);
+  change.mutable_add_master()->set_address("host:1");
+  EXPECT_TRUE(rig.group(wire::kRootGroup)
+                  .call<pb::ChangeMapReply>(wire::Method::change_map, change)
+                  .ok());
+  for (const u64 group : rig.namespaces()) {
+    rig.apply(group, InternalMethod::update_map, rig.map());
+  }
+  Harness& stream = rig.group(rig.streams().front());
+  RandomStreams streams(stream, 9);
+  for (int step = 0; step < 100; ++step) {
+    streams.step();
+  }
+}
+
+TEST(Model, TheNamespaceIsEqualInEveryStoreToo) {
+  TreeRig rig;
+  live(rig);
+  for (const auto& [id, group] : rig.groups()) {
+    expect_equal_elsewhere(*group);
+  }
+}
+
+std::string bent(std::string bytes, Prng& random) {
+  for (u64 times = random.between(1, 4); times > 0; --times) {
+    const size_t at = bytes.empty() ? 0 : random.below(bytes.size());
+    switch (random.below(4)) {
+      case 0:
+        bytes.insert(at, 1, static_cast<char>(random.below(256)));
+        break;
+      case 1:
+        bytes.resize(at);
+        break;
+      case 2:
+        bytes.append(bytes.substr(0, at));
+        break;
+      default:
+        if (!bytes.empty()) {
+          bytes[at] = static_cast<char>(bytes[at] ^ (1 << random.below(8)));
+        }
+    }
+  }
+  return bytes;
+}
+
+// Whatever stands in the log: it is answered, and the state can still be read.
+TEST(Model, BentCommandsAreAnswered) {
+  const google::protobuf::LogSilencer quiet;
+  Prng random(4711);
+  TreeRig rig;
+  live(rig);
+  std::vector<record::Command> all;
+  for (const auto& [id, group] : rig.groups()) {
+    all.insert(all.end(), group->commands().begin(), group->commands().end());
+  }
+  std::map<u32, int> codes;
+  for (const auto& [id, group] : rig.groups()) {
+    for (int i = 0; i < 2500; ++i) {
+      const record::Command& original = all[random.below(all.size())];
+      record::Command command = original;
+      command.set_request(bent(original.request(), random));
+      if (random.chance(0.1)) {
+        command.set_method(all[random.below(all.size())].method());
+      }
+      ++codes[group->apply(command).code()];
+    }
+  }
+  EXPECT_GT(codes.size(), 6u);
+  for (const u64 group : rig.namespaces()) {
+    rig.query(group, [](Txn& txn) { return prepared_parts(txn, 10'000); });
+    rig.query(group, [](Txn& txn) { return unfinished(txn, 10'000); });
+    rig.query(group, [](Txn& txn) { return outbox(txn, 100); });
+    rig.group(group).reclaim_all();
+  }
 }
 
 TEST(RocksKv, TwoCannotOpenIt) {
