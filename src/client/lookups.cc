@@ -1,6 +1,8 @@
 #include "client/lookups.h"
 
+#include <algorithm>
 #include <fmt/format.h>
+#include <iterator>
 
 #include "base/reached.h"
 
@@ -10,6 +12,8 @@ namespace {
 
 // Of one request: the chain of each has up to 64 ids.
 constexpr size_t kPlacesMax = 512;
+// Questions that were asked together stay together for so long.
+constexpr Duration kTogether = milliseconds(500);
 
 // A request in the making. What several callers ask stands in it once.
 struct Merged {
@@ -34,7 +38,11 @@ struct Merged {
 }  // namespace
 
 Lookups::Lookups(Reactor& reactor, Gate& gate, MetaClient& meta, ClientCounters& counters)
-    : meta_(meta), counters_(counters), batcher_(reactor, gate, &Lookups::send, this) {}
+    : reactor_(reactor),
+      gate_(gate),
+      meta_(meta),
+      counters_(counters),
+      batcher_(reactor, gate, &Lookups::send, this) {}
 
 Task<Result<LookedUp>> Lookups::ask(u64 group, Kind kind, std::vector<pb::Place> places,
                                     Instant deadline) {
@@ -61,9 +69,46 @@ Task<Lookups::Answers> Lookups::send(void* self, u64 lane, std::vector<Question>
   co_return answers;
 }
 
-// Appends one answer a question.
+// Appends one answer a question. What waits for a lock is not to hold up the others for long.
 Task<void> Lookups::send_some(u64 lane, std::vector<Question> questions, Instant deadline,
                               Answers& answers) {
+  const bool alone = questions.size() == 1;
+  const Instant patience = alone ? deadline : std::min(deadline, reactor_.now() + kTogether);
+  auto merged = co_await send_merged(lane, questions, patience);
+  const bool apart = !alone && merged.front().code() == Code::kUnavailable && patience < deadline;
+  if (apart) {
+    REACHED("client: lookups that were asked together are asked one by one");
+    std::vector<std::shared_ptr<Result<LookedUp>>> parts;
+    const auto batch = std::make_shared<Batch>(questions.size());
+    for (Question& question : questions) {
+      parts.push_back(std::make_shared<Result<LookedUp>>(Error(Code::kClosed)));
+      if (!gate_.spawn(reactor_, "look up", TaskClass::foreground,
+                       send_alone(lane, std::move(question), deadline, parts.back(), batch))) {
+        batch->finish(ok_status());
+      }
+    }
+    auto finished = co_await batch->wait();
+    (void)finished;  // each has its own answer
+    merged.clear();
+    for (const auto& part : parts) {
+      merged.push_back(std::move(*part));
+    }
+  }
+  std::move(merged.begin(), merged.end(), std::back_inserter(answers));
+}
+
+Task<void> Lookups::send_alone(u64 lane, Question question, Instant deadline,
+                               std::shared_ptr<Result<LookedUp>> answer,
+                               std::shared_ptr<Batch> batch) {
+  std::vector<Question> one;
+  one.push_back(std::move(question));
+  auto answers = co_await send_merged(lane, std::move(one), deadline);
+  *answer = std::move(answers.front());
+  batch->finish(ok_status());
+}
+
+Task<Lookups::Answers> Lookups::send_merged(u64 lane, std::vector<Question> questions,
+                                            Instant deadline) {
   const bool guess = lane % 2 == 1;
   const Target target{.group = lane / 2, .stale = guess ? Target::Stale::map : Target::Stale::way};
   Merged merged;
@@ -79,6 +124,7 @@ Task<void> Lookups::send_some(u64 lane, std::vector<Question> questions, Instant
     reply = Error(Code::kBadFrame, fmt::format("{} answers came to a lookup of {} places",
                                                reply->answers_size(), places));
   }
+  Answers answers;
   for (const std::vector<int>& indices : merged.indices) {
     if (!reply.ok()) {
       answers.emplace_back(reply.error());
@@ -90,6 +136,7 @@ Task<void> Lookups::send_some(u64 lane, std::vector<Question> questions, Instant
     }
     answers.emplace_back(std::move(mine));
   }
+  co_return answers;
 }
 
 }  // namespace pangu::client

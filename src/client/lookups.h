@@ -1,4 +1,5 @@
 #pragma once
+#include "client/batch.h"
 #include "client/batcher.h"
 #include "client/meta_client.h"
 
@@ -30,7 +31,12 @@ class Lookups {
                             Instant deadline);
   Task<void> send_some(u64 lane, std::vector<Question> questions, Instant deadline,
                        Answers& answers);
+  Task<Answers> send_merged(u64 lane, std::vector<Question> questions, Instant deadline);
+  Task<void> send_alone(u64 lane, Question question, Instant deadline,
+                        std::shared_ptr<Result<LookedUp>> answer, std::shared_ptr<Batch> batch);
 
+  Reactor& reactor_;
+  Gate& gate_;
   MetaClient& meta_;
   ClientCounters& counters_;
   Batcher<Question, LookedUp> batcher_;

@@ -90,6 +90,7 @@ void MasterRoutes::note_silence(u64 group, const env::Address& from, Instant sen
 
 void MasterRoutes::step_on(u64 group, const env::Address& from) {
   Route& route = routes_[group];
+  route.asked = true;
   route.leader.reset();
   const std::vector<env::Address>& members = map_.members(group);
   const auto place = std::find(members.begin(), members.end(), from);

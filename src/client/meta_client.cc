@@ -320,11 +320,17 @@ Task<void> MetaClient::refresh_map(Instant deadline) {
 
 Task<Result<u64>> MetaClient::group_of_directory(u64 directory, Instant deadline) {
   CO_TRY_VOID(co_await ensure_map(deadline));
+  Attempts attempts;
   auto group = map_.group_of_directory(directory);
-  if (!group) {
+  while (!group && !stopped_) {
     REACHED("client: a directory of a subtree that the map did not know");
     co_await refresh_map(deadline);
     group = map_.group_of_directory(directory);
+    const Duration pause = next_pause(attempts);
+    if (group || reactor_.now() + pause >= deadline) {
+      break;
+    }
+    co_await sleep_for(pause);
   }
   if (!group) {
     co_return Error(Code::kUnavailable,

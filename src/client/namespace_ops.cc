@@ -44,6 +44,9 @@ Error by_path(Error error, const std::string& path) {
       return Error(Code::kIsDirectory, fmt::format("'{}' is a directory", path));
     case Code::kNotEmpty:
       return Error(Code::kNotEmpty, fmt::format("'{}' holds entries", path));
+    case Code::kNotFound:
+    case Code::kNotDirectory:
+      return error;  // of a part of the path, which it names
     default:
       return std::move(error).within(path);
   }

@@ -124,9 +124,13 @@ FakeMaster::Answer FakeMaster::server_table() {
   return reply.SerializeAsString();
 }
 
+FakeMaster::Session& FakeMaster::session_of(u64 group, const pb::RequestId& id) {
+  return groups_.at(group).sessions[{id.client().high(), id.client().low()}];
+}
+
 std::optional<rpc::Reply> FakeMaster::kept(u64 group, const pb::RequestId& id) {
   CHECK(id.sequence() > 0 && id.first_unanswered() <= id.sequence());
-  Session& session = groups_.at(group).sessions[{id.client().high(), id.client().low()}];
+  Session& session = session_of(group, id);
   const auto known = session.answers.find(id.sequence());
   if (known != session.answers.end()) {
     return known->second;
@@ -138,7 +142,7 @@ std::optional<rpc::Reply> FakeMaster::kept(u64 group, const pb::RequestId& id) {
 }
 
 void FakeMaster::keep(u64 group, const pb::RequestId& id, const rpc::Reply& reply) {
-  Session& session = groups_.at(group).sessions[{id.client().high(), id.client().low()}];
+  Session& session = session_of(group, id);
   if (retry_class(reply.code) != Retry::same && reply.code != Code::kStale) {
     session.answers[id.sequence()] = reply;
   }
@@ -158,13 +162,20 @@ template <class Request>
 Task<rpc::Reply> FakeMaster::change(u64 group, std::string body, Instant deadline,
                                     Task<Answer> (FakeTree::*apply)(u64, Request, Instant)) {
   const Request request = request_of<Request>(body);
+  const u64 sequence = request.id().sequence();
+  while (session_of(group, request.id()).running.contains(sequence)) {
+    const bool woken = co_await ended_.wait(deadline);
+    if (!woken) {
+      co_return rpc::Reply(Error(Code::kBusy, "another attempt is under way"));
+    }
+  }
   if (auto known = kept(group, request.id())) {
     co_return std::move(*known);
   }
+  session_of(group, request.id()).running.insert(sequence);
   auto answer = co_await (tree_.*apply)(group, request, deadline);
-  if (auto known = kept(group, request.id())) {
-    co_return std::move(*known);  // another attempt was faster
-  }
+  session_of(group, request.id()).running.erase(sequence);
+  ended_.wake_all();
   rpc::Reply out = reply_of(std::move(answer));
   keep(group, request.id(), out);
   co_return out;

@@ -53,6 +53,7 @@ class FakeMaster {
   struct Session {
     std::map<u64, rpc::Reply> answers;
     u64 first_unanswered = 0;  // answers below are forgotten
+    std::set<u64> running;
   };
   struct Group {
     std::vector<u64> nodes;
@@ -72,6 +73,7 @@ class FakeMaster {
                            Answer (FakeStreams::*apply)(const Request&));
   template <class Request>
   rpc::Reply ask_stream(const std::string& body, Answer (FakeStreams::*apply)(const Request&));
+  Session& session_of(u64 group, const pb::RequestId& id);
   // The answer that is kept of it; none: it is new.
   std::optional<rpc::Reply> kept(u64 group, const pb::RequestId& id);
   void keep(u64 group, const pb::RequestId& id, const rpc::Reply& reply);
@@ -86,6 +88,7 @@ class FakeMaster {
   FakeStreams streams_;
   std::map<u64, Group> groups_;
   u64 map_version_ = 1;
+  WaitList ended_;
 };
 
 }  // namespace pangu::client::testing

@@ -62,6 +62,15 @@ Status FakeTree::check(const Group& group, const Part& part) const {
 }
 
 void FakeTree::lock(Group& group, const Part& part, bool locked) {
+  for (const pb::Place& place : part.places) {
+    for (const u64 id : place.chain()) {
+      if (locked) {
+        group.on_ways.insert(id);
+      } else {
+        group.on_ways.erase(group.on_ways.find(id));
+      }
+    }
+  }
   for (const Step& step : part.steps) {
     const bool entry = step.kind == Kind::add_entry || step.kind == Kind::erase_entry;
     if (entry && locked) {
@@ -150,7 +159,7 @@ Task<Status> FakeTree::transact(Parts parts, u64 moved) {
   for (const auto& [id, part] : parts) {
     co_await step();
     Group& group = groups_[id];
-    status = check(group, part);
+    status = group.on_ways.contains(moved) ? Status(Code::kBusy) : check(group, part);
     if (!status.ok()) {
       break;
     }

@@ -289,8 +289,13 @@ Task<FakeTree::Answer> FakeTree::rename(u64 id, pb::RenameRequest request, Insta
   const pb::Place& from = request.from();
   const pb::Place& to = request.to();
   const u64 here = group_of(from.directory());
-  CO_TRY_VOID(co_await wait_unlocked(here, {from}, deadline));
+  const u64 other = group_of(to.directory());
+  while (is_locked(groups_[here], from) || is_locked(groups_[other], to)) {
+    CO_TRY_VOID(co_await wait_unlocked(here, {from}, deadline));
+    CO_TRY_VOID(co_await wait_unlocked(other, {to}, deadline));
+  }
   CO_TRY_VOID(check_way(groups_[here], from));
+  CO_TRY_VOID(check_way(groups_[other], to));
   const auto directory = groups_[here].directories.find(from.directory());
   if (directory == groups_[here].directories.end() || !directory->second.contains(from.name()) ||
       directory->second.at(from.name()).id() != request.moves()) {
@@ -311,7 +316,7 @@ Task<FakeTree::Answer> FakeTree::rename(u64 id, pb::RenameRequest request, Insta
                                .name = from.name(),
                                .id = entry.id()});
   entry.set_name(to.name());
-  Part& there = parts[group_of(to.directory())];
+  Part& there = parts[other];
   there.places.push_back(to);
   there.steps.push_back({.kind = Kind::add_entry,
                          .directory = to.directory(),

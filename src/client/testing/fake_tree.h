@@ -72,6 +72,7 @@ class FakeTree {
     std::set<std::pair<u64, std::string>> entry_locks;
     std::set<u64> directory_locks;
     u64 moving = 0;  // the directory whose move is prepared
+    std::multiset<u64> on_ways;  // directories of the ways of what is prepared: they must stay
     std::map<u64, u64> moved;
     u64 tree_epoch = 0;
     u64 tree_floor = 0;

@@ -12,7 +12,9 @@ HostedGroup::HostedGroup(const Surroundings& around, std::string folder)
                .calls = around.calls,
                .map = around.map,
                .cluster = around.cluster,
-               .version = around.version} {
+               .version = around.version},
+      server_calls_(around.server_calls),
+      stream_options_(around.streams) {
   group_.set_server_source(around.servers);
 }
 
@@ -21,6 +23,11 @@ Task<Status> HostedGroup::open(std::unique_ptr<Kv> kv, raft::Host& host, raft::G
   auto opened = co_await group_.open(std::move(kv), host, id, std::move(founders), genesis);
   CO_TRY_VOID(std::move(opened));
   transactions_.start();
+  if (group_.kind() == pb::GROUP_STREAM) {
+    loops_ = std::make_unique<StreamLoops>(group_.reactor(), access_, server_calls_,
+                                           stream_options_);
+    loops_->start();
+  }
   co_return ok_status();
 }
 
@@ -48,6 +55,9 @@ Task<Result<std::string>> HostedGroup::serve(wire::Method method, std::string bo
 Task<void> HostedGroup::stop() {
   co_await requests_.close();
   co_await transactions_.stop();
+  if (loops_) {
+    co_await loops_->stop();
+  }
   co_await group_.stop();
 }
 

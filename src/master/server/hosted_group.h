@@ -5,6 +5,8 @@
 #include "master/cluster/transactions.h"
 #include "master/group/group.h"
 #include "master/ops/ops.h"
+#include "master/streams/group_access.h"
+#include "master/streams/stream_loops.h"
 
 // A group of which this process has a member, with all that works for it here.
 namespace pangu::master {
@@ -18,6 +20,8 @@ class HostedGroup {
     GroupCalls& calls;
     const ClusterMap& map;
     Group::ServerSource& servers;
+    ServerCalls& server_calls;
+    const StreamLoopsOptions& streams;
     Uuid cluster;
     std::string version;
   };
@@ -27,6 +31,8 @@ class HostedGroup {
   Task<Status> open(std::unique_ptr<Kv> kv, raft::Host& host, raft::GroupId id,
                     raft::Configuration founders, const Genesis& genesis);
   Group& group() { return group_; }
+  // Null: it is no stream group.
+  const StreamLoops* loops() const { return loops_.get(); }
   Transactions& transactions() { return transactions_; }
 
   // A request for this group, wherever it comes from.
@@ -40,6 +46,10 @@ class HostedGroup {
   Group group_;
   Transactions transactions_;
   ops::Context context_;
+  ServerCalls& server_calls_;
+  const StreamLoopsOptions& stream_options_;
+  GroupAccess access_{group_};
+  std::unique_ptr<StreamLoops> loops_;
   Gate requests_;
 };
 

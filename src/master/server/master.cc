@@ -130,6 +130,7 @@ Task<Status> Master::open_host() {
   raft_peers_ = std::make_unique<raft::ChannelPeers>(reactor_, pool_, identity);
   peers_ = std::make_unique<raft::ChannelPeers>(reactor_, pool_, identity);
   calls_ = std::make_unique<GroupCalls>(reactor_, map_, *peers_, *this);
+  server_calls_ = std::make_unique<PeerServerCalls>(*peers_);
   raft::SharedLogOptions log_options = options_.log;
   log_options.directory = options_.directory + "/log";
   log_options.log = {.high = cluster().high, .low = cluster().low ^ node().number};
@@ -207,6 +208,8 @@ Task<Status> Master::open_group(u64 id, std::vector<raft::NodeId> founders) {
                                          .calls = *calls_,
                                          .map = map_,
                                          .servers = *this,
+                                         .server_calls = *server_calls_,
+                                         .streams = options_.streams,
                                          .cluster = cluster(),
                                          .version = options_.version};
   auto hosted = std::make_unique<HostedGroup>(

@@ -40,6 +40,7 @@ struct MasterOptions {
   raft::HostOptions raft;      // self, cluster and directory are filled in
   std::optional<rpc::ClusterKey> key;
   RocksKvOptions rocks;
+  StreamLoopsOptions streams;
   // For requests that come without a deadline.
   Duration request_timeout = seconds(30);
   // Leaders of stream groups ask the root for the servers.
@@ -123,6 +124,7 @@ class Master final : public GroupCalls::Local, public Group::ServerSource {
   std::unique_ptr<raft::PeerCalls> peers_;
   std::unique_ptr<raft::PeerCalls> raft_peers_;
   std::unique_ptr<GroupCalls> calls_;
+  std::unique_ptr<ServerCalls> server_calls_;
   std::unique_ptr<raft::Host> host_;
   std::shared_ptr<RocksStore> rocks_;
   std::map<u64, std::unique_ptr<HostedGroup>> groups_;

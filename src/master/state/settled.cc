@@ -36,4 +36,55 @@ void unlist_replicas(Txn& txn, FileId file, u32 wanted, const record::Chunk& chu
   }
 }
 
+namespace {
+
+PlacedPage placed_page(Txn& txn, const std::string& from, const std::string& end, size_t limit) {
+  const KvPage page = txn.scan(from, end, limit);
+  PlacedPage out;
+  out.more = page.more;
+  for (const KvEntry& row : page.entries) {
+    const keys::OrderKey key = keys::decode_order(row.key);
+    out.chunks.push_back({.location = key.location,
+                          .chunk = key.chunk,
+                          .standing = keys::decode_standing(row.value)});
+  }
+  return out;
+}
+
+}  // namespace
+
+PlacedPage placed_on_device(Txn& txn, const Location& location, const ChunkId& after,
+                            size_t limit) {
+  return placed_page(txn, keys::placed(location, after) + '\0',
+                     prefix_end(keys::placed_on(location)), limit);
+}
+
+PlacedPage placed_on_server(Txn& txn, ServerId server, const std::optional<PlacedChunk>& after,
+                            size_t limit) {
+  const std::string prefix = keys::placed_on(server);
+  const std::string from = after ? keys::placed(after->location, after->chunk) + '\0' : prefix;
+  return placed_page(txn, from, prefix_end(prefix), limit);
+}
+
+std::optional<keys::Standing> standing_of(Txn& txn, const Location& location,
+                                          const ChunkId& chunk) {
+  const auto row = txn.get(keys::placed(location, chunk));
+  return row ? std::optional(keys::decode_standing(*row)) : std::nullopt;
+}
+
+std::vector<Uuid> devices_with_replicas(Txn& txn, ServerId server) {
+  std::vector<Uuid> out;
+  std::string from = keys::placed_on(server);
+  const std::string end = prefix_end(from);
+  for (;;) {
+    const PlacedPage page = placed_page(txn, from, end, 1);
+    if (page.chunks.empty()) {
+      return out;
+    }
+    const Location location = page.chunks.front().location;
+    out.push_back(location.device);
+    from = prefix_end(keys::placed_on(location));
+  }
+}
+
 }  // namespace pangu::master
