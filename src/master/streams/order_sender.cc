@@ -184,7 +184,6 @@ Task<bool> OrderSender::exchange(ServerId server, Line& line) {
     failed(line);
     co_return false;
   }
-  line.failures = 0;
   line.cursor = page.last;
   const bool confirmed = co_await confirm(server, line, *reply);
   if (!confirmed) {
@@ -212,6 +211,7 @@ Task<bool> OrderSender::confirm(ServerId server, Line& line, const pb::ChunkOrde
   if (count == 0) {
     co_return true;
   }
+  line.failures = 0;
   const Status done =
       co_await group_.execute(InternalMethod::confirm_orders, confirmed.SerializeAsString(),
                               reactor_.now() + options_.call_timeout);

@@ -249,10 +249,6 @@ class Planner {
         if (!usable_target(server, device, replaced)) {
           continue;
         }
-        if (!is_free(id)) {
-          busy = true;
-          continue;
-        }
         if (crowd < fewest) {
           best.clear();
           fewest = crowd;
@@ -263,7 +259,13 @@ class Planner {
         }
       }
     }
+    // A place in a better rack is waited for.
+    const size_t possible = best.size();
+    std::erase_if(best, [&](const Candidate& each) {
+      return !is_free(each.location.server.number);
+    });
     if (best.empty()) {
+      busy = busy || possible > 0;
       return false;
     }
     u64 sum = 0;

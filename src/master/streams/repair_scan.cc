@@ -57,7 +57,7 @@ void Repair::look_at_servers() {
       }
     }
   }
-  const u64 signature = watch_.signature();
+  const u64 signature = watch_.signature(reactor_.now());
   if (places == places_ && signature == signature_) {
     return;
   }

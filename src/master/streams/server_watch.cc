@@ -117,8 +117,11 @@ Place ServerWatch::place(const Location& location, Instant now) const {
   return server->admin == pb::SERVER_DRAINING ? Place::draining : Place::good;
 }
 
-u64 ServerWatch::signature() const {
+u64 ServerWatch::signature(Instant now) const {
   u64 out = rack_down_since_.size();
+  for (const auto& [rack, since] : rack_down_since_) {
+    out = hash_combine(out, rack_waits(rack, now) ? 1 : 0);
+  }
   for (const auto& [id, server] : servers_) {
     out = hash_combine(out, u64{id} << 32 | static_cast<u64>(server.state) << 8 |
                                 static_cast<u64>(server.admin));

@@ -65,7 +65,7 @@ class ServerWatch {
     return server.alive() && now - server.devices_since >= options_.device_grace;
   }
   // Differs after something changed that decides what can be repaired, and how.
-  u64 signature() const;
+  u64 signature(Instant now) const;
   // Servers whose replicas, all of them, are to be put elsewhere, and devices that say that they
   // failed (of other servers). Devices that vanished are not among them: nobody says which they are.
   struct Leaving {
