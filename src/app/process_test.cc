@@ -13,6 +13,9 @@ TEST(Process, KnowsItselfAndNobodyElseUnderThePid) {
   const ProcessId self = own_process();
   EXPECT_TRUE(is_running(self));
   EXPECT_FALSE(is_running({self.pid, self.start_ticks + 1}));
+  EXPECT_TRUE(processor_time_of(self.pid));
+  EXPECT_LE(processor_time_of(self.pid)->ns, processor_time().ns + 20'000'000);
+  EXPECT_FALSE(processor_time_of(-5));
   EXPECT_EQ(send_signal({self.pid, self.start_ticks + 1}, Signal::kill).code(), Code::kNotFound);
 }
 

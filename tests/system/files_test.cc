@@ -129,6 +129,14 @@ TEST_F(Files, BenchmarksReportAndTidyUp) {
       {"bench", "read", "--seconds", "1", "--depth", "4", "--total", "1M", "--json"});
   expect_ok(read);
   EXPECT_EQ(read.out.find(R"("ops":0,)"), std::string::npos) << read.out;
+  for (const char* operation : {"create", "mkdir", "stat", "list", "remove"}) {
+    const Finished meta =
+        cluster().pangu({"bench", "meta", "--op", operation, "--clients", "8", "--files", "500",
+                         "--seconds", "1", "--warm-up", "100ms", "--json"});
+    expect_ok(meta);
+    EXPECT_NE(meta.out.find(R"("errors":0,)"), std::string::npos) << meta.out;
+    EXPECT_EQ(meta.out.find(R"("ops":0,)"), std::string::npos) << meta.out;
+  }
   EXPECT_EQ(cluster().pangu({"ls", "/"}).out.find("bench-"), std::string::npos);
 }
 
