@@ -53,7 +53,8 @@ rpc::Channel& Registration::channel(const env::Address& master) {
 }
 
 Instant Registration::call_deadline(Instant deadline) const {
-  return std::min(deadline, reactor_.now() + options_.call_timeout);
+  const Duration timeout = options_.call_timeout * (i64{1} << std::min(timeouts_, 4u));
+  return std::min(deadline, reactor_.now() + std::min(timeout, options_.call_timeout_max));
 }
 
 void Registration::next_master() {
@@ -111,6 +112,7 @@ Task<Duration> Registration::after_failure(Code code, std::string text) {
   if (silent) {
     REACHED("chunkserver: a master does not answer");
     silent_ = master_;
+    ++timeouts_;
   }
   next_master();
   const Duration pause = kFirstPause * (i64{1} << std::min(failures_, 5u));
@@ -125,7 +127,7 @@ Task<Status> Registration::join(ServerIdentity& identity, Instant deadline) {
     const Status status = co_await register_once(deadline);
     if (status.ok()) {
       identity = identity_;
-      failures_ = redirects_ = 0;
+      failures_ = redirects_ = timeouts_ = 0;
       co_return status;
     }
     const Code code = status.code();
@@ -198,7 +200,7 @@ Task<void> Registration::loop() {
     }
     Duration pause = options_.heartbeat_period;
     if (status.ok()) {
-      failures_ = redirects_ = 0;
+      failures_ = redirects_ = timeouts_ = 0;
       silent_.reset();
       complained = false;
     } else if (!stopping_) {

@@ -30,9 +30,10 @@ struct RegistrationOptions {
   std::string rack = "default";
   std::optional<rpc::ClusterKey> key;
   Duration heartbeat_period = seconds(1);
-  // Of one attempt: a master that is frozen must not cost the time after which a server counts as
-  // silent.
+  // Of the first attempt: a master that is frozen must not cost the time after which a server counts
+  // as silent. The next ones get more, up to the maximum: masters may just be slow.
   Duration call_timeout = milliseconds(500);
+  Duration call_timeout_max = seconds(2);
 };
 
 class Registration {
@@ -78,6 +79,7 @@ class Registration {
   std::optional<env::Address> silent_;  // the last one that did not answer
   u32 failures_ = 0;                    // in a row
   u32 redirects_ = 0;                   // likewise, without any wait between them
+  u32 timeouts_ = 0;                    // since the last success
   u64 sequence_ = 0;
   Uuid request_client_;
   Event registered_;

@@ -44,6 +44,17 @@ TEST(Registration, AFrozenLeaderIsLeftSoon) {
   }
 }
 
+// Every answer takes longer than the first attempts wait.
+TEST(Registration, SlowMastersAreWaitedFor) {
+  Rig rig(17, 0, 3);
+  for (auto& master : rig.masters) {
+    master->delay = milliseconds(1500);
+  }
+  rig.add_server({rig.masters[0]->address(), rig.masters[1]->address()});
+  rig.world.run_for(seconds(30));
+  EXPECT_GT(rig.root.heartbeats, 3u);
+}
+
 // No master is the leader for a while: the server asks, but not all the time.
 TEST(Registration, NobodyLeads) {
   Rig rig(13, 0, 3);

@@ -38,6 +38,7 @@ struct MasterHost final : Host, rpc::Service {
   bool leads = false;
   bool is_member = true;   // of the root group
   pb::PartitionMap map;
+  Duration delay;  // of each answer
   u64 calls = 0;
   std::unique_ptr<rpc::Server> server;
 
@@ -69,6 +70,9 @@ struct MasterHost final : Host, rpc::Service {
   }
   Task<rpc::Reply> handle(rpc::Request request) override {
     ++calls;
+    if (delay.ns > 0) {
+      co_await sleep_for(delay);
+    }
     if (request.method == wire::Method::get_partition_map) {
       pb::GetPartitionMapReply out;
       *out.mutable_map() = map;
