@@ -24,7 +24,10 @@ Task<void> client(Run& run, u64 number) {
   u64 sequence = 0;
   for (u64 i = number; i < run.files; i += run.clients) {
     pb::CreateFileRequest request;
-    request.set_path("/file-" + std::to_string(i));
+    request.mutable_place()->set_directory(wire::kRootDirectory);
+    request.mutable_place()->add_chain(wire::kRootDirectory);
+    request.mutable_place()->set_name("file-" + std::to_string(i));
+    request.set_group(run.master.map().group_of_directory(wire::kRootDirectory));
     wire::set(*request.mutable_id()->mutable_client(), Uuid{.high = 1, .low = number + 1});
     request.mutable_id()->set_sequence(++sequence);
     request.mutable_id()->set_first_unanswered(sequence);

@@ -63,8 +63,8 @@ std::string leads_text(const pb::ClusterInfoReply& info, u64 node) {
 std::string masters_text(const pb::ClusterInfoReply& info) {
   Table table({">MASTER", "ADDRESS", "LEADS"});
   for (const pb::MasterNode& master : info.masters()) {
-    table.add({fmt::format("{}", master.node()), master.address(),
-               leads_text(info, master.node())});
+    table.add(
+        {fmt::format("{}", master.node()), master.address(), leads_text(info, master.node())});
   }
   return table.empty() ? "" : table.text() + "\n";
 }
@@ -84,9 +84,9 @@ std::string status_text(const pb::ClusterInfoReply& info, const HealthReport& re
                fmt::format("{}", space.chunks), format_size(space.free),
                format_size(space.capacity), device_text(server)});
   }
-  return fmt::format("{}\n{}{}\n{} files, {} directories, {} chunks; cluster {}, version {}\n",
-                     out, masters_text(info), table.text(), info.files(), info.directories(), info.chunks(),
-                     to_string(wire::get(info.cluster())), info.version());
+  return fmt::format("{}\n{}{}\n{} files, {} directories, {} chunks; cluster {}, version {}\n", out,
+                     masters_text(info), table.text(), info.files(), info.directories(),
+                     info.chunks(), to_string(wire::get(info.cluster())), info.version());
 }
 
 void add_server(JsonWriter& json, const pb::ServerInfo& server) {
@@ -156,8 +156,9 @@ const Command kStatus = {
     .group = CommandGroup::cluster,
     .summary = "Health of a cluster, its servers and its space",
     .flags = kFlags,
-    .details = "DEGRADED: everything works, with less to spare. FAILED: new data cannot be stored\n"
-               "with enough copies. Each reason says what to do.",
+    .details =
+        "DEGRADED: everything works, with less to spare. FAILED: new data cannot be stored\n"
+        "with enough copies. Each reason says what to do.",
     .examples = "pangu status\npangu status --cluster 10.0.0.1:7100 --json",
     .run = run_status,
 };

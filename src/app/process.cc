@@ -1,5 +1,7 @@
 #include "app/process.h"
 
+#include <cerrno>
+#include <charconv>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <ftw.h>
@@ -10,9 +12,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <charconv>
 
 #include "app/local_file.h"
 #include "app/value.h"
@@ -31,7 +30,8 @@ struct ProcessState {
   u64 cpu_ticks = 0;  // user and system
 };
 
-// Fields 3, 14, 15 and 22 of /proc/PID/stat; the name in field 2 may hold anything, so read from its end.
+// Fields 3, 14, 15 and 22 of /proc/PID/stat; the name in field 2 may hold anything, so read from
+// its end.
 std::optional<ProcessState> read_state(i32 pid) {
   const auto text = read_small_file(fmt::format("/proc/{}/stat", pid));
   if (!text.ok()) {
@@ -158,8 +158,8 @@ Result<StartedProcess> StartedProcess::start(const StartOptions& options) {
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
   pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, own_program_path().c_str(), &files, &attributes,
-                                  argv.data(), environ);
+  const int error =
+      ::posix_spawn(&pid, own_program_path().c_str(), &files, &attributes, argv.data(), environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   ::close(ends[1]);

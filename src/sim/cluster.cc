@@ -73,7 +73,9 @@ Task<Status> MasterHost::serve() {
       .liveness = {.suspect_after = options_.suspect_after, .dead_after = options_.dead_after},
       .log = {.segment_bytes = options_.master_segment_bytes},
       .raft = {.log_keep_entries = options_.master_log_keep},
-      .key = cluster_key()};
+      .key = cluster_key(),
+      // What a copy that came to nothing leaves behind goes within the time that a run has.
+      .streams = {.inventory = {.interval = seconds(15), .orphan_grace = seconds(20)}}};
   master_ = std::make_unique<master::Master>(reactor(), *pool_, options);
   auto opened = co_await master_->open();
   if (!opened.ok()) {

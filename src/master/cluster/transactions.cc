@@ -66,7 +66,8 @@ Task<Result<std::string>> Transactions::run(const pb::RequestId& id, Plan plan, 
   }
   const Key key{txn.term(), txn.number()};
   active_.insert(key);
-  const Status prepared = co_await prepare_all(others, std::min(deadline, group_.reactor().now() + kPatience));
+  const Status prepared =
+      co_await prepare_all(others, std::min(deadline, group_.reactor().now() + kPatience));
   if (!prepared.ok()) {
     REACHED("master: transaction aborted, a participant could not prepare it");
     active_.erase(key);
@@ -150,7 +151,8 @@ Task<void> Transactions::prepare_one(u64 to, record::Prepare request, Instant de
                                      std::vector<Status>& out, size_t slot, Event& done,
                                      size_t& left) {
   request.set_group(to);
-  auto answer = co_await calls_.call(to, wire::Method::prepare, request.SerializeAsString(), deadline);
+  auto answer =
+      co_await calls_.call(to, wire::Method::prepare, request.SerializeAsString(), deadline);
   if (!answer.ok()) {
     out[slot] = std::move(answer).error();
   }
@@ -165,7 +167,8 @@ Task<Status> Transactions::finish_one(const record::TxnId& id, u64 to, bool comm
   *request.mutable_txn() = id;
   request.set_commit(commit);
   request.set_group(to);
-  auto answer = co_await calls_.call(to, wire::Method::finish, request.SerializeAsString(), deadline);
+  auto answer =
+      co_await calls_.call(to, wire::Method::finish, request.SerializeAsString(), deadline);
   if (!answer.ok()) {
     co_return std::move(answer).error();
   }
@@ -240,7 +243,9 @@ Task<void> Transactions::finish_loop() {
 }
 
 Task<bool> Transactions::finish_some() {
-  auto query = [](Txn& txn) -> Result<std::vector<UnfinishedTxn>> { return unfinished(txn, kPage); };
+  auto query = [](Txn& txn) -> Result<std::vector<UnfinishedTxn>> {
+    return unfinished(txn, kPage);
+  };
   auto found = co_await group_.query(query);
   if (!found.ok()) {
     co_return false;
@@ -259,9 +264,9 @@ Task<bool> Transactions::finish_some() {
   if (finished.done_size() == 0 || !leads()) {
     co_return false;
   }
-  auto outcome = co_await group_.execute(static_cast<u32>(InternalMethod::finished),
-                                         finished.SerializeAsString(), {},
-                                         group_.reactor().now() + kPatience);
+  auto outcome =
+      co_await group_.execute(static_cast<u32>(InternalMethod::finished),
+                              finished.SerializeAsString(), {}, group_.reactor().now() + kPatience);
   co_return outcome.ok();
 }
 
@@ -325,9 +330,9 @@ Task<void> Transactions::resolve(record::TxnId id) {
   finish.set_commit(answer->state() == record::TransactionStatusReply::COMMITTED);
   LOG_INFO("group {}: transaction {}/{}/{} was left prepared; it is {}", group_.id().value(),
            id.group(), id.term(), id.number(), finish.commit() ? "committed" : "aborted");
-  auto outcome = co_await group_.execute(static_cast<u32>(InternalMethod::finish),
-                                         finish.SerializeAsString(), {},
-                                         group_.reactor().now() + kPatience);
+  auto outcome =
+      co_await group_.execute(static_cast<u32>(InternalMethod::finish), finish.SerializeAsString(),
+                              {}, group_.reactor().now() + kPatience);
   static_cast<void>(outcome);  // else it is asked again
 }
 

@@ -30,6 +30,7 @@ class ServerTable {
   bool adopt(const pb::ServerTableReply& table, Instant now);
   // A server as the state has it; new or changed.
   void update(const record::Server& server, Instant now);
+  bool empty() const { return servers_.empty(); }
   bool knows(ServerId server) const { return servers_.contains(server.number); }
 
   // A heartbeat or a registration came. REQUIRES: knows(server)

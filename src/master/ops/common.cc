@@ -34,6 +34,14 @@ Task<std::optional<record::Outcome>> kept_answer(Context& context, const pb::Req
   co_return found.ok() ? std::move(*found) : std::nullopt;
 }
 
+Task<void> know_servers(Context& context) {
+  if (!context.group.servers().empty()) {
+    co_return;
+  }
+  const bool newer = co_await context.group.refresh_servers();
+  static_cast<void>(newer);  // callers find out by themselves
+}
+
 Task<Result<record::Offer>> find_places(Context& context, u64 file, pb::FileOptions options,
                                         u32 count, std::vector<u32> exclude) {
   auto head = [file](Txn& txn) -> Result<record::Stream> {
@@ -52,6 +60,7 @@ Task<Result<record::Offer>> find_places(Context& context, u64 file, pb::FileOpti
     stream.set_copies_max(checked->copies_max());
     stream.set_copies_min(checked->copies_min());
   }
+  co_await know_servers(context);
   Group& group = context.group;
   const PlacementRequest request{.copies_max = stream.copies_max(),
                                  .copies_min = stream.copies_min(),

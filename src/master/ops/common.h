@@ -25,6 +25,9 @@ Result<std::string> answer_of(record::Outcome outcome);
 // The answer kept for a request that was made before, behind a read barrier or not.
 Task<std::optional<record::Outcome>> kept_answer(Context& context, const pb::RequestId& id);
 
+// A leader that is new asks the root where the servers are before it tells others.
+Task<void> know_servers(Context& context);
+
 // Places for `count` chunks of `file`; for one that has no stream yet, as `options` ask.
 Task<Result<record::Offer>> find_places(Context& context, u64 file, pb::FileOptions options,
                                         u32 count, std::vector<u32> exclude);

@@ -7,6 +7,7 @@ namespace pangu::master::ops {
 // answered Busy.
 Answer get_streams(Context& context, std::string body, Instant) {
   CO_TRY(request, parse<pb::GetStreamsRequest>(body));
+  co_await know_servers(context);
   pb::GetStreamsReply reply;
   size_t bytes = 0;
   for (const pb::GetStreamRequest& one : request.requests()) {

@@ -5,8 +5,8 @@ namespace pangu::master::ops {
 
 Answer register_server(Context& context, std::string body, Instant deadline) {
   CO_TRY(request, parse<pb::RegisterServerRequest>(body));
-  auto answer =
-      co_await propose(context, static_cast<u32>(wire::Method::register_server), std::move(body), {}, deadline);
+  auto answer = co_await propose(context, static_cast<u32>(wire::Method::register_server),
+                                 std::move(body), {}, deadline);
   CO_TRY(bytes, std::move(answer));
   CO_TRY(reply, parse<pb::RegisterServerReply>(bytes));
   Group& group = context.group;

@@ -4,7 +4,8 @@ namespace pangu::master::ops {
 
 Answer report_chunk(Context& context, std::string body, Instant deadline) {
   CO_TRY_VOID(parse<pb::ReportChunkRequest>(body));
-  auto answer = co_await propose(context, static_cast<u32>(wire::Method::report_chunk), std::move(body), {}, deadline);
+  auto answer = co_await propose(context, static_cast<u32>(wire::Method::report_chunk),
+                                 std::move(body), {}, deadline);
   co_return answer;
 }
 

@@ -1,9 +1,8 @@
 #include "master/state/partition_map.h"
 
 #include <algorithm>
-#include <set>
-
 #include <fmt/core.h>
+#include <set>
 
 #include "base/reached.h"
 #include "master/state/limits.h"
@@ -88,13 +87,13 @@ Status set_members(pb::PartitionMap& map, const pb::GroupInfo& wanted) {
 
 Status add_subtree(pb::PartitionMap& map, pb::Subtree subtree) {
   if (subtree.number() == 0 || subtree.number() >= wire::kPartitionsMax) {
-    return Error(Code::kInvalidArgument, fmt::format("a subtree has a number from 1 to {}",
-                                                     wire::kPartitionsMax - 1));
+    return Error(Code::kInvalidArgument,
+                 fmt::format("a subtree has a number from 1 to {}", wire::kPartitionsMax - 1));
   }
   TRY_VOID(wire::check_name(subtree.name()));
-  const bool known = std::any_of(
-      map.subtrees().begin(), map.subtrees().end(),
-      [&](const pb::Subtree& each) { return each.number() == subtree.number(); });
+  const bool known =
+      std::any_of(map.subtrees().begin(), map.subtrees().end(),
+                  [&](const pb::Subtree& each) { return each.number() == subtree.number(); });
   if (known) {
     return Error(Code::kAlreadyExists, fmt::format("there is a subtree {}", subtree.number()));
   }
@@ -117,7 +116,8 @@ Status add_subtree(pb::PartitionMap& map, pb::Subtree subtree) {
   return ok_status();
 }
 
-// A new cluster's first leader, or a restored one's, tells who the masters are and where the groups began.
+// A new cluster's first leader, or a restored one's, tells who the masters are and where the groups
+// began.
 Status found(pb::PartitionMap& map, const pb::PartitionMap& founders) {
   if (!map.masters().empty()) {
     return Error(Code::kConflict, "the cluster's first partition map was written before");
