@@ -30,6 +30,7 @@ bool worth_retrying(Code code, bool from_master) {
     case Code::kNotLeader:
       return true;
     case Code::kUnknownOutcome:
+    case Code::kUnavailable:
     case Code::kClosed:
     case Code::kIoError:
       return from_master;
@@ -41,6 +42,13 @@ bool worth_retrying(Code code, bool from_master) {
 bool may_have_acted(Code code) {
   return code == Code::kConnectionLost || code == Code::kTimeout ||
          code == Code::kUnknownOutcome || code == Code::kClosed;
+}
+
+// An error of a master that stays the answer to that request id whatever comes. Others say only
+// what became of this attempt.
+bool is_lasting(Code code) {
+  return retry_class(code) == Retry::never && code != Code::kInternal &&
+         code != Code::kUnsupported && code != Code::kUnknownMethod;
 }
 
 std::optional<env::Address> read_hint(std::string_view text) {
@@ -152,6 +160,23 @@ Error MetaClient::give_up(const Change* change, wire::Method method, const Attem
                            wire::to_string(method), attempts.count, last.message()));
 }
 
+// No further attempt will be made here.
+Error MetaClient::conclude(Change* change, const Target& target, bool from_master, Error error) {
+  if (change == nullptr || !change->unknown()) {
+    return error;
+  }
+  if (from_master && is_lasting(error.code())) {
+    change->unknown_in_ = 0;
+    return error;
+  }
+  if (error.code() == Code::kStale && target.stale == Target::Stale::way) {
+    return error;  // the caller will ask the same group again, or give up
+  }
+  REACHED("client: an attempt may have been carried out, and the next one failed for good");
+  return Error(Code::kUnknownOutcome, "an earlier attempt may have been carried out; the last one: " +
+                                          error.message());
+}
+
 Task<Result<Slice>> MetaClient::exchange(Target target, wire::Method method, std::string body,
                                          Change* change, Instant deadline) {
   if (change != nullptr && change->unknown_in_ != 0 && change->unknown_in_ != target.group) {
@@ -200,13 +225,10 @@ Task<Result<Slice>> MetaClient::exchange(Target target, wire::Method method, std
     }
     const bool stale_map = code == Code::kStale && target.stale == Target::Stale::map;
     if (!stale_map && !worth_retrying(code, from_master)) {
-      if (change != nullptr && from_master && code != Code::kStale) {
-        change->unknown_in_ = 0;  // a refusal is an answer like any other
-      }
       if (from_master) {
         routes_.note_answer(to, reactor_.now());
       }
-      co_return std::move(error);
+      co_return conclude(change, target, from_master, std::move(error));
     }
     const bool at_once = note_trouble(target, to, sent, error, from_master, attempts);
     ++counters_.master_retries;
@@ -243,7 +265,7 @@ Task<Result<Slice>> MetaClient::call_once(env::Address to, wire::Method method, 
 }
 
 // From the first master that has one, each asked for a short time only.
-Task<Status> MetaClient::fetch_map(Instant deadline) {
+Task<Status> MetaClient::fetch_map(Duration patience, Instant deadline) {
   const size_t count = map_.masters().size();
   Error last(Code::kUnavailable);
   for (size_t i = 0; i < count && !stopped_; ++i) {
@@ -252,7 +274,7 @@ Task<Status> MetaClient::fetch_map(Instant deadline) {
     const Instant sent = reactor_.now();
     auto reply = co_await call_process<pb::GetPartitionMapReply>(
         to, wire::Method::get_partition_map, pb::GetPartitionMapRequest{},
-        std::min(deadline, sent + attempt_first_));
+        std::min(deadline, sent + patience));
     Status learned = reply.ok() ? map_.learn(reply->map()) : Status(std::move(reply).error());
     if (learned.ok()) {
       ++counters_.maps_fetched;
@@ -279,14 +301,18 @@ Task<Status> MetaClient::ensure_map(Instant deadline) {
       continue;
     }
     fetching_map_ = true;
-    auto fetched = co_await fetch_map(deadline);
+    auto fetched = co_await fetch_map(patience({}, attempts), deadline);
     fetching_map_ = false;
     map_fetched_ = reactor_.now();
     map_news_.wake_all();
     if (fetched.ok()) {
       break;
     }
+    if (!worth_retrying(fetched.code(), true)) {
+      co_return fetched;  // not a master of ours, or no access to it
+    }
     last = std::move(fetched).error();
+    ++attempts.timeouts;
     const Duration pause = next_pause(attempts);
     if (reactor_.now() + pause >= deadline) {
       break;
@@ -311,7 +337,7 @@ Task<void> MetaClient::refresh_map(Instant deadline) {
   }
   fetching_map_ = true;
   ++map_turn_;  // who gave the old one may not know better yet
-  auto fetched = co_await fetch_map(deadline);
+  auto fetched = co_await fetch_map(attempt_first_, deadline);
   (void)fetched;  // whoever needed it tells what became of its own request
   fetching_map_ = false;
   map_fetched_ = reactor_.now();

@@ -140,12 +140,13 @@ class MetaClient {
                                Change* change, Instant deadline);
   Task<Result<Slice>> call_once(env::Address to, wire::Method method, std::string body,
                                 Instant deadline);
-  Task<Status> fetch_map(Instant deadline);
+  Task<Status> fetch_map(Duration patience, Instant deadline);
   // What an answer that is not final says about whom to ask next. True: at once.
   bool note_trouble(const Target& target, const env::Address& to, Instant sent, const Error& error,
                     bool from_master, Attempts& attempts);
   Duration next_pause(Attempts& attempts);
   Duration patience(const Target& target, const Attempts& attempts) const;
+  static Error conclude(Change* change, const Target& target, bool from_master, Error error);
   static Error give_up(const Change* change, wire::Method method, const Attempts& attempts,
                        const Error& last);
 

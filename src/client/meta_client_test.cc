@@ -162,6 +162,27 @@ TEST_F(MetaClientTest, AChangeThatMayHaveHappenedNeverGoesToAnotherGroup) {
   EXPECT_FALSE(change.unknown());
 }
 
+TEST_F(MetaClientTest, ARefusalThatDoesNotLastSaysNothingOfAnEarlierAttempt) {
+  cluster.master().streams().no_placement = true;
+  EXPECT_EQ(cluster.run(client->open_for_append("/d/f")).code(), Code::kNoPlacement);
+  for (u64 node = 1; node <= 3; ++node) {
+    cluster.master_faults(node).silent = true;
+  }
+  at(milliseconds(500), [&] {
+    for (u64 node = 1; node <= 3; ++node) {
+      cluster.master_faults(node).silent = false;
+    }
+  });
+  // The lookup is repeated as well; what counts is an attempt to open without an answer.
+  const u64 file = cluster.master().file_id("/d/f");
+  pb::OpenForAppendRequest request;
+  request.set_fresh_chunks(1);
+  const auto opened = cluster.run(core_of(*client).change_stream<pb::OpenForAppendReply>(
+      FileId{file}, wire::Method::open_for_append, request,
+      cluster.reactor().now() + seconds(5)));
+  EXPECT_EQ(opened.code(), Code::kUnknownOutcome);
+}
+
 TEST_F(MetaClientTest, EveryChangeHappensOnceHoweverOftenItIsSent) {
   cluster.network().loss = 0.3;
   u64 unknown = 0;
