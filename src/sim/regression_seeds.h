@@ -13,6 +13,8 @@ struct RegressionSeed {
 
 inline constexpr RegressionSeed kRegressionSeeds[] = {
     {241, "client: flush() promised enqueued bytes that its fenced writer had dropped"},
+    {214, "client: NO_SPACE for one attempt hid that an earlier one was carried out"},
+    {243, "master: what a copy that came to nothing left behind was never erased in time"},
     {335, "simulation: a client stopped while it still looked for the cluster"},
 };
 
