@@ -20,7 +20,8 @@ struct Event {
 std::vector<Event> events_of(const Calls& calls) {
   std::vector<Event> out;
   for (u32 i = 0; i < calls.size(); ++i) {
-    if (calls[i].nothing) {
+    // A question without an answer proves nothing either.
+    if (calls[i].nothing || (!calls[i].answered() && !is_change(calls[i].op.kind))) {
       continue;
     }
     out.push_back({.number = calls[i].called, .call = i, .answer = false});

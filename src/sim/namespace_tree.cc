@@ -307,10 +307,11 @@ void NamespaceTree::change(const NamespaceOp& op) {
 
 bool NamespaceTree::learn(const NamespaceOp& op, const NamespaceAnswer& told,
                           const NamespaceAnswer& expected) {
-  const bool counted = op.kind != Kind::remove || !op.flag;
-  if (told.code != expected.code || told.items.size() != expected.items.size() ||
-      told.files > expected.files || told.directories > expected.directories ||
-      (counted && told.files + told.directories != expected.files + expected.directories)) {
+  if (told.code != expected.code || told.items.size() != expected.items.size()) {
+    return false;
+  }
+  const bool counted = op.kind == Kind::remove && (!op.flag || told.files + told.directories > 0);
+  if (counted && (told.files != expected.files || told.directories != expected.directories)) {
     return false;
   }
   for (size_t i = 0; i < told.items.size(); ++i) {

@@ -34,7 +34,8 @@ struct NamespaceItem {
 struct NamespaceAnswer {
   Code code = Code::kOk;
   std::vector<NamespaceItem> items;  // list: all of them; create, make_directory, stat: the one
-  u64 files = 0, directories = 0;    // remove; of a recursive one, as far as they were counted
+  // remove: how many; zeroes of a recursive one: they were not counted
+  u64 files = 0, directories = 0;
 };
 std::string to_string(const NamespaceAnswer& answer);
 

@@ -122,9 +122,9 @@ Task<Result<NamespaceAnswer>> NamespaceWorkload::call(Actor& actor, const Tree& 
       if (!removed.ok()) {
         co_return std::move(removed).error();
       }
-      // Of a tree only its root is told.
+      // Nobody counts what is in a tree.
       out.files = *removed == client::Removed::file ? 1 : 0;
-      out.directories = *removed == client::Removed::file ? 0 : 1;
+      out.directories = *removed == client::Removed::empty_directory ? 1 : 0;
       co_return out;
     }
     case Kind::list: {

@@ -8,6 +8,7 @@
 #include "sim/fault_injector.h"
 #include "sim/final_check.h"
 #include "sim/namespace_workload.h"
+#include "sim/shared_tree_workload.h"
 
 namespace pangu::sim {
 
@@ -57,7 +58,8 @@ class Run {
 
   static Task<void> join(Run& run, ClientHost& host, u64 seed);
   static Task<void> act_on_streams(Run& run, std::shared_ptr<Actor> actor);
-  static Task<void> act_on_names(Run& run, ClientHost& host, u64 seed);
+  enum class Names : u8 { own, shared };
+  static Task<void> act_on_names(Run& run, ClientHost& host, u64 seed, Names names);
   static Task<void> prepare_names(Run& run, ClientHost& host, bool& done);
   static Task<void> run_check(Run& run, ClientHost& host, const Check& check, bool& done);
 
@@ -70,6 +72,7 @@ class Run {
   FaultInjector faults_;
   StreamWorkload streams_;
   NamespaceWorkload namespaces_;
+  SharedTreeWorkload shared_tree_;
   u64 actors_made_ = 0;
 };
 
@@ -86,12 +89,16 @@ Task<void> Run::act_on_streams(Run& run, std::shared_ptr<Actor> actor) {
   actor->host.actor_ended();
 }
 
-Task<void> Run::act_on_names(Run& run, ClientHost& host, u64 seed) {
+Task<void> Run::act_on_names(Run& run, ClientHost& host, u64 seed, Names names) {
   while (!run.stage_.winding_down) {
     auto client = co_await host.new_client();
     if (client.ok()) {
       const auto actor = make_actor(run.stage_, host, **client, seed);
-      co_await run.namespaces_.act(*actor);
+      if (names == Names::own) {
+        co_await run.namespaces_.act(*actor);
+      } else {
+        co_await run.shared_tree_.act(*actor);
+      }
       break;
     }
   }
@@ -102,14 +109,16 @@ void Run::populate(ClientHost& host) {
   if (stage_.winding_down) {
     return;
   }
-  for (u32 i = 0; i < swarm_.stream_actors + swarm_.namespace_actors; ++i) {
+  const u32 on_names = swarm_.stream_actors + swarm_.namespace_actors;
+  for (u32 i = 0; i < on_names + swarm_.shared_tree_actors; ++i) {
     const u64 seed = hash_combine(hash_combine(options_.seed, 0xac), ++actors_made_);
     host.actor_began();
     if (i < swarm_.stream_actors) {
       host.reactor().spawn("streams", TaskClass::foreground,
                            act_on_streams(*this, make_actor(stage_, host, *host.client(), seed)));
     } else {
-      host.reactor().spawn("names", TaskClass::foreground, act_on_names(*this, host, seed));
+      const Names names = i < on_names ? Names::own : Names::shared;
+      host.reactor().spawn("names", TaskClass::foreground, act_on_names(*this, host, seed, names));
     }
   }
 }
@@ -137,10 +146,11 @@ Task<void> Run::prepare_names(Run& run, ClientHost& host, bool& done) {
   for (;;) {
     Status status;
     auto race = co_await client.make_directory(NamespaceWorkload::kRaceFolder, true);
-    if (race.ok()) {
+    auto shared = co_await client.make_directory(SharedTreeWorkload::kRoot, true);
+    if (race.ok() && shared.ok()) {
       status = co_await run.streams_.prepare(client);
     } else {
-      status = race.error();
+      status = race.ok() ? shared.error() : race.error();
     }
     if (status.ok()) {
       done = true;
@@ -226,7 +236,9 @@ bool Run::power_cut() {
   return run_until_or_fail([this] { return cluster_.serving(); }, kServingTime,
                            "serving again after a power cut") &&
          check_freshly("reading everything after a power cut",
-                       [this](Actor& actor) { return check_contents(actor, streams_); });
+                       [this](Actor& actor) { return check_contents(actor, streams_); }) &&
+         check_freshly("checking the shared tree after a power cut",
+                       [this](Actor& actor) { return shared_tree_.check(actor); });
 }
 
 // What was closed is on copies_min servers: any one of them may be away.
@@ -275,6 +287,8 @@ void Run::perform() {
                     [this](Actor& actor) { return check_files(actor, streams_); }) &&
       check_freshly("checking the names",
                     [this](Actor& actor) { return namespaces_.check_all(actor); }) &&
+      check_freshly("checking the shared tree",
+                    [this](Actor& actor) { return shared_tree_.check(actor); }) &&
       power_cut() && one_server_down() &&
       check_freshly("removing everything", [](Actor& actor) { return remove_everything(actor); }) &&
       wait_for_space();

@@ -123,6 +123,12 @@ void draw_workload(Prng& prng, Swarm& swarm) {
   swarm.remove_rate = prng.chance(0.4) ? 0.05 : 0;
 }
 
+void draw_partitions(Prng& prng, Swarm& swarm) {
+  swarm.cluster.namespace_groups = one_of(prng, {1u, 2u, 2u, 3u, 4u});
+  swarm.cluster.stream_groups = one_of(prng, {1u, 2u, 3u});
+  swarm.shared_tree_actors = one_of(prng, {0u, 1u, 1u, 2u, 3u});
+}
+
 }  // namespace
 
 std::string_view to_string(Fault fault) {
@@ -142,6 +148,7 @@ Swarm draw_swarm(u64 seed) {
   draw_environment(prng, swarm.world);
   draw_faults(prng, swarm);
   draw_workload(prng, swarm);
+  draw_partitions(prng, swarm);
   return swarm;
 }
 
@@ -153,11 +160,13 @@ std::string describe(const Swarm& swarm) {
     }
   }
   return fmt::format(
-      "{} masters, {} chunkservers in {} racks, {} clients, {} files of {}/{} copies, {:.1f} s; "
-      "faults each {} ms:{}",
-      swarm.cluster.masters, swarm.cluster.chunkservers, swarm.cluster.racks, swarm.cluster.clients,
-      swarm.files, swarm.file.copies_max, swarm.file.copies_min, swarm.length.seconds(),
-      swarm.fault_gap.ms(), faults.empty() ? " none" : faults);
+      "{} masters with {}+{} groups, {} chunkservers in {} racks, {} clients, {} on one tree, "
+      "{} files of {}/{} copies, {:.1f} s; faults each {} ms:{}",
+      swarm.cluster.masters, swarm.cluster.namespace_groups, swarm.cluster.stream_groups,
+      swarm.cluster.chunkservers, swarm.cluster.racks, swarm.cluster.clients,
+      swarm.cluster.clients * swarm.shared_tree_actors, swarm.files, swarm.file.copies_max,
+      swarm.file.copies_min, swarm.length.seconds(), swarm.fault_gap.ms(),
+      faults.empty() ? " none" : faults);
 }
 
 }  // namespace pangu::sim

@@ -47,6 +47,7 @@ struct Swarm {
   client::FileOptions file;
   u32 stream_actors = 2;     // on each client host
   u32 namespace_actors = 1;  // likewise
+  u32 shared_tree_actors = 1;
   u32 write_weight = 3, tail_weight = 2, read_weight = 2;
   u32 append_bytes_max = 100'000;
   u32 pipeline_max = 8;
