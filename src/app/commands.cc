@@ -15,7 +15,7 @@ extern const Command kPut, kGet, kCat, kAppend, kLs, kMkdir, kMv, kRm, kSeal, kS
 extern const Command kBenchAppend, kBenchRead, kBenchMeta;
 extern const Command kClusterStart, kClusterStatus, kClusterStop, kClusterKill, kClusterRestart,
     kClusterPause, kClusterResume;
-extern const Command kSim, kBenchLimit;
+extern const Command kSim, kBenchLimit, kCheckNamespace;
 extern const Command kAdminServerList, kAdminServerDrain, kAdminServerUndrain, kAdminServerRemove;
 extern const Command kAdminMemberList, kAdminMemberAdd, kAdminMemberRemove;
 extern const Command kAdminPartitionList, kAdminPartitionMove, kAdminPartitionLead;
@@ -32,7 +32,7 @@ constexpr const Command* kCommands[] = {
     &kAdminMemberList, &kAdminMemberAdd, &kAdminMemberRemove,
     &kAdminPartitionList, &kAdminPartitionMove, &kAdminPartitionLead,
     &kPut, &kGet, &kCat, &kAppend, &kLs, &kStat, &kMkdir, &kMv, &kRm, &kSeal,
-    &kBenchAppend, &kBenchRead, &kBenchMeta, &kBenchLimit, &kSim,
+    &kBenchAppend, &kBenchRead, &kBenchMeta, &kBenchLimit, &kSim, &kCheckNamespace,
     &kChunkFormat, &kChunkInspect, &kChunkVerify,
     &kConfigCheck, &kConfigShow, &kHelp,
 };
