@@ -98,6 +98,13 @@ Task<Result<std::string>> attempt_move(Context& context, const pb::RenameRequest
     co_return co_await context.transactions.refuse(request.id(), error, deadline);
   }
   if (to) {
+    // Both were there at one moment only if the source still is.
+    auto again = co_await look_there(context, request.from(), deadline);
+    CO_TRY(still, std::move(again));
+    if (!still || still->id() != from->id()) {
+      REACHED("master: a directory to be moved went while its target was looked at");
+      co_return Error(Code::kBusy, fmt::format("{} has changed meanwhile", describe(request.from())));
+    }
     const Error error(Code::kAlreadyExists, fmt::format("{} exists", describe(request.to())));
     co_return co_await context.transactions.refuse(request.id(), error, deadline);
   }

@@ -30,6 +30,18 @@ Task<Result<Seen>> look(Context& context, const pb::Place& place) {
   co_return seen;
 }
 
+Task<Status> still_there(Context& context, pb::Place place, u64 id, Instant deadline) {
+  auto passed = co_await context.group.read_barrier(deadline);
+  CO_TRY_VOID(std::move(passed));
+  auto looked = co_await look(context, place);
+  CO_TRY(seen, std::move(looked));
+  if (!seen.entry || seen.entry->id() != id) {
+    REACHED("master: what a refusal is about went while it was found out");
+    co_return Error(Code::kBusy, fmt::format("{} has changed meanwhile", describe(place)));
+  }
+  co_return ok_status();
+}
+
 record::Way way_of(const pb::Place& place) {
   record::Way way;
   way.mutable_chain()->Assign(place.chain().begin(), place.chain().end());

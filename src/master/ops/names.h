@@ -17,6 +17,10 @@ struct Seen {
 // Stale, Busy: as for any request that names the place.
 Task<Result<Seen>> look(Context& context, const pb::Place& place);
 
+// Before a refusal for something that was seen elsewhere after `id` was seen at a place of this group:
+// kOk if it still is there, so that both were true at one moment. Busy: it is not, look again.
+Task<Status> still_there(Context& context, pb::Place place, u64 id, Instant deadline);
+
 record::Way way_of(const pb::Place& place);
 std::string describe(const pb::Place& place);  // for people
 

@@ -50,6 +50,8 @@ Task<Result<std::string>> attempt(Context& context, const pb::RemoveRequest& req
   auto answer = co_await context.transactions.run(
       request.id(), plan(context, place, *seen.entry), deadline);
   if (answer.code() == Code::kNotEmpty) {
+    auto still = co_await still_there(context, place, seen.entry->id(), deadline);
+    CO_TRY_VOID(std::move(still));
     const Error error(Code::kNotEmpty, fmt::format("{} holds entries", describe(place)));
     co_return co_await context.transactions.refuse(request.id(), error, deadline);
   }

@@ -51,6 +51,8 @@ Task<Result<std::string>> attempt(Context& context, const pb::RenameRequest& req
   auto answer =
       co_await context.transactions.run(request.id(), plan(context, request, *seen.entry), deadline);
   if (answer.code() == Code::kAlreadyExists) {
+    auto still = co_await still_there(context, request.from(), seen.entry->id(), deadline);
+    CO_TRY_VOID(std::move(still));
     const Error error(Code::kAlreadyExists, fmt::format("{} exists", describe(request.to())));
     co_return co_await context.transactions.refuse(request.id(), error, deadline);
   }
