@@ -15,6 +15,7 @@ inline constexpr RegressionSeed kRegressionSeeds[] = {
     {241, "client: flush() promised enqueued bytes that its fenced writer had dropped"},
     {214, "client: NO_SPACE for one attempt hid that an earlier one was carried out"},
     {243, "master: what a copy that came to nothing left behind was never erased in time"},
+    {23, "master: a rename onto itself by two paths, one of them old, was refused as there"},
     {335, "simulation: a client stopped while it still looked for the cluster"},
 };
 

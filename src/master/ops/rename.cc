@@ -45,6 +45,9 @@ Task<Result<std::string>> attempt(Context& context, const pb::RenameRequest& req
   }
   if (request.from().directory() == request.to().directory() &&
       request.from().name() == request.to().name()) {
+    // The same place by two paths, of which one may be an old one.
+    auto there = co_await look(context, request.to());
+    CO_TRY_VOID(std::move(there));
     const Error error(Code::kAlreadyExists, fmt::format("{} exists", describe(request.to())));
     co_return co_await context.transactions.refuse(request.id(), error, deadline);
   }
