@@ -29,7 +29,7 @@ class Check {
 void expect_linearizable(Check& check) {
   const Finished done = check.finish();
   EXPECT_EQ(done.exit_code, 0) << done.err;
-  EXPECT_NE(check.output().find("linearizable: "), std::string::npos) << check.output();
+  EXPECT_NE((check.output() + done.out).find("linearizable: "), std::string::npos) << done.out;
 }
 
 TEST(Namespace, OneOrderExplainsAllAnswers) {
